@@ -1,0 +1,59 @@
+"""Describe the compiled module bindcheck._native to cffi.
+
+csrc/bindcheck.h is the one place where the C interface is written down: the text
+between its two markers is what cffi parses, the whole of it is what the compiler
+reads, and cffi's generated code makes the compiler compare the two.
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from cffi import FFI
+
+ROOT = Path(__file__).resolve().parent
+CSRC = ROOT / "csrc"
+BEGIN, END = "/* cffi: begin */", "/* cffi: end */"
+
+LIBRARIES = {"win32": ["ws2_32", "iphlpapi", "advapi32"]}
+
+
+def interface(header: Path) -> str:
+    """Return the declarations between the markers of `header`."""
+    _, _, rest = header.read_text(encoding="utf-8").partition(BEGIN)
+    declarations, end, _ = rest.partition(END)
+    if not end:
+        raise SystemExit(f"{header}: the markers {BEGIN!r} and {END!r} are missing")
+    # The compiler sees the calling convention and visibility; cffi need not.
+    return re.sub(r"\bBC_API\b", "", declarations)
+
+
+def backend_directories() -> list[str]:
+    """Return the folders of csrc whose files this system compiles."""
+    if sys.platform == "win32":
+        return ["windows", "unsupported"]
+    if sys.platform.startswith("linux"):
+        return ["posix", "linux"]
+    return ["posix", "unsupported"]
+
+
+def sources() -> list[str]:
+    """Return the C files to compile, relative to the root, in a stable order."""
+    folders = [CSRC, CSRC / "decode", *(CSRC / name for name in backend_directories())]
+    files = [file for folder in folders for file in sorted(folder.glob("*.c"))]
+    # setuptools wants paths relative to setup.py, with forward slashes.
+    return [file.relative_to(ROOT).as_posix() for file in files]
+
+
+os.chdir(ROOT)
+ffibuilder = FFI()
+ffibuilder.cdef(interface(CSRC / "bindcheck.h"))
+ffibuilder.set_source(
+    "bindcheck._native",
+    '#include "bindcheck.h"\n',
+    sources=sources(),
+    depends=[file.relative_to(ROOT).as_posix() for file in sorted(CSRC.rglob("*.h"))],
+    include_dirs=["csrc"],
+    libraries=LIBRARIES.get(sys.platform, []),
+)

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The whole interface of bindcheck's C core. It knows nothing of Python: it makes the
+ * native calls, reads the system's tables, and hands out plain records.
+ *
+ * Rules that hold for every function:
+ * - The caller owns all memory. Arrays come as (pointer, capacity, count); when more
+ *   was found than fits, the function returns BC_E_TRUNCATED and `count` says how much
+ *   room is needed.
+ * - Any number of threads may call at once: there is no mutable static data.
+ * - Ports are in host byte order, addresses in network byte order.
+ * - No errno comes back through errno: a failing step's code is in the record.
+ *
+ * Only the text between the two markers is shown to cffi (build_ffi.py).
+ */
+#ifndef BINDCHECK_H
+#define BINDCHECK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define BC_API
+
+/* cffi: begin */
+
+/* Raised by one whenever anything below changes its meaning or layout. */
+#define BC_ABI 1
+
+/* What a function returns. */
+enum {
+    BC_OK = 0,
+    BC_E_INVALID = -1,     /* an argument that no system call was made with */
+    BC_E_TRUNCATED = -2,   /* the arrays are too small; the counts say by how much */
+    BC_E_UNSUPPORTED = -3, /* this system or kernel has no such thing */
+    BC_E_SYSTEM = -4,      /* a system call failed; see the bc_error */
+    BC_E_MALFORMED = -5    /* the bytes are not what the format says */
+};
+
+/* Where a number comes from: errno, getaddrinfo's EAI_*, or WSAGetLastError(). */
+enum {
+    BC_DOMAIN_NONE = 0,
+    BC_DOMAIN_ERRNO = 1,
+    BC_DOMAIN_EAI = 2,
+    BC_DOMAIN_WINSOCK = 3
+};
+
+/* The call that failed. */
+enum {
+    BC_STEP_NONE = 0,
+    BC_STEP_RESOLVE = 1,
+    BC_STEP_SOCKET = 2,
+    BC_STEP_SETSOCKOPT = 3,
+    BC_STEP_BIND = 4,
+    BC_STEP_LISTEN = 5,
+    BC_STEP_GETSOCKNAME = 6
+};
+
+/* The option that a failing setsockopt was about. */
+enum {
+    BC_OPTION_NONE = 0,
+    BC_OPTION_REUSE_ADDRESS = 1,
+    BC_OPTION_REUSE_PORT = 2,
+    BC_OPTION_EXCLUSIVE = 3,
+    BC_OPTION_V6ONLY = 4,
+    BC_OPTION_DEVICE = 5,
+    BC_OPTION_FREEBIND = 6
+};
+
+enum { BC_FAMILY_NONE = 0, BC_FAMILY_INET = 4, BC_FAMILY_INET6 = 6 };
+enum { BC_TYPE_STREAM = 1, BC_TYPE_DATAGRAM = 2 };
+
+/* IP protocol numbers; IPPROTO_MPTCP (262) exceeds a byte. */
+enum {
+    BC_PROTOCOL_TCP = 6,
+    BC_PROTOCOL_UDP = 17,
+    BC_PROTOCOL_SCTP = 132,
+    BC_PROTOCOL_UDPLITE = 136,
+    BC_PROTOCOL_MPTCP = 262
+};
+
+typedef struct {
+    int32_t code;
+    uint8_t domain;
+    uint8_t step;
+    uint8_t option;
+    uint8_t reserved;
+} bc_error;
+
+/* An IP address and port. IPv4 uses the first four bytes of `address`. */
+typedef struct {
+    uint16_t family; /* BC_FAMILY_* */
+    uint16_t port;
+    uint32_t scope_id; /* IPv6: interface index, 0 when none */
+    uint8_t address[16];
+} bc_endpoint;
+
+/* One attempt. The int8 options are -1 (setsockopt is not called), 0 or 1. */
+typedef struct {
+    bc_endpoint local;
+    int32_t protocol; /* BC_PROTOCOL_* or any other number */
+    int32_t backlog;
+    char device[16]; /* SO_BINDTODEVICE; empty: not called. NUL-ended */
+    uint8_t type;    /* BC_TYPE_* */
+    uint8_t listen;  /* 1: call listen() after bind() */
+    int8_t reuse_address;
+    int8_t reuse_port;
+    int8_t exclusive; /* SO_EXCLUSIVEADDRUSE, Windows */
+    int8_t v6only;
+    int8_t freebind; /* IP_FREEBIND / IPV6_FREEBIND, Linux */
+    uint8_t reserved;
+} bc_probe_request;
+
+/* error.step is BC_STEP_NONE when every step worked; bound is getsockname()'s. */
+typedef struct {
+    bc_error error;
+    bc_endpoint bound;
+} bc_probe_result;
+
+/* Make the native calls socket, setsockopt..., bind, listen, getsockname, close.
+ * Returns BC_OK also when a step failed: that is the result. BC_E_INVALID when the
+ * family or type is none that this function knows. Allocates nothing. */
+BC_API int bc_probe(const bc_probe_request *request, bc_probe_result *result);
+
+/* getaddrinfo(AI_PASSIVE) of `host` for one family (BC_FAMILY_NONE: both), numeric or
+ * by name. It may ask name servers. Duplicates are left out, the system's order stays;
+ * ports are 0. Returns BC_E_SYSTEM with domain BC_DOMAIN_EAI (or errno, where the
+ * system says EAI_SYSTEM). */
+BC_API int bc_resolve(const char *host, int family, bc_endpoint *out, size_t capacity,
+                      size_t *count, bc_error *error);
+
+/* The symbolic name of a number, such as "EADDRINUSE", or NULL when it has none. */
+BC_API const char *bc_error_name(int domain, int32_t code);
+
+/* The system's own text for a number, untranslated, NUL-ended, also for numbers that
+ * the system does not know. Returns BC_E_INVALID for an unknown domain and
+ * BC_E_TRUNCATED when `capacity` was too small (256 bytes always do). */
+BC_API int bc_error_message(int domain, int32_t code, char *out, size_t capacity);
+
+/* TCP states as Linux numbers them (include/net/tcp_states.h). */
+enum {
+    BC_STATE_UNKNOWN = 0,
+    BC_STATE_ESTABLISHED = 1,
+    BC_STATE_SYN_SENT = 2,
+    BC_STATE_SYN_RECV = 3,
+    BC_STATE_FIN_WAIT_1 = 4,
+    BC_STATE_FIN_WAIT_2 = 5,
+    BC_STATE_TIME_WAIT = 6,
+    BC_STATE_CLOSE = 7,
+    BC_STATE_CLOSE_WAIT = 8,
+    BC_STATE_LAST_ACK = 9,
+    BC_STATE_LISTEN = 10,
+    BC_STATE_CLOSING = 11
+};
+
+/* Who opened a connection, where the kernel's counters show it. */
+enum { BC_OPENED_UNKNOWN = 0, BC_OPENED_ACTIVELY = 1, BC_OPENED_PASSIVELY = 2 };
+
+enum { BC_SOURCE_NONE = 0, BC_SOURCE_SOCK_DIAG = 1, BC_SOURCE_PROC_NET = 2 };
+
+/* A row of the kernel's socket tables. */
+typedef struct {
+    uint64_t cookie;    /* SO_COOKIE; 0: not told */
+    uint64_t inode;     /* of the socket file; 0: no file (TIME_WAIT, not accepted) */
+    uint64_t cgroup_id; /* inode of the cgroup v2 folder it was made in; 0: not told */
+    bc_endpoint local;
+    bc_endpoint remote;
+    uint32_t uid;        /* who made the socket, as seen from our user namespace */
+    uint32_t expires_ms; /* what is left on the timer */
+    uint32_t device;     /* interface index it is bound to; 0: none */
+    uint16_t protocol;
+    uint8_t state;  /* BC_STATE_* */
+    uint8_t timer;  /* 0 none, 1 retransmit, 2 keepalive, 3 TIME_WAIT, 4 zero window */
+    int8_t v6only;  /* -1: not told */
+    uint8_t opened; /* BC_OPENED_* */
+    uint8_t source; /* BC_SOURCE_* */
+    uint8_t reserved[5];
+} bc_socket;
+
+/* How a listing was made. */
+typedef struct {
+    bc_error refused; /* why the first choice of source was not used */
+    uint8_t source;   /* BC_SOURCE_* */
+    uint8_t reserved[3];
+    uint32_t requests; /* half-open connections left out: they hold no port */
+} bc_listing;
+
+/* The sockets of `protocol` on local `port` (0: all ports) in this network namespace,
+ * in every state, both address families. Needs no privilege. A row may be missing or
+ * doubled while sockets come and go: the kernel's dump has no consistency flag.
+ * BC_SOURCE_PROC_NET cannot show TCP sockets that are bound and not listening; neither
+ * can sock_diag before Linux 6.8. Returns BC_E_UNSUPPORTED when no table has the
+ * protocol. */
+BC_API int bc_list_sockets(int32_t protocol, uint16_t port, bc_socket *out,
+                           size_t capacity, size_t *count, bc_listing *listing);
+
+/* A descriptor (of one process, or of one thread with its own table) of a socket. */
+typedef struct {
+    uint64_t inode;
+    int32_t pid;
+    int32_t tid; /* equals pid for the process's own table */
+    int32_t fd;
+    uint32_t device;      /* SO_BINDTODEVICE's interface index, 0: none or not read */
+    int8_t reuse_address; /* read from the socket itself; -1: not permitted */
+    int8_t reuse_port;
+    int8_t v6only;
+    int8_t options_read; /* 1: the options were read from this descriptor */
+    char protocol[16];   /* "TCP", "MPTCP", "UDPv6", ...; empty: not told */
+    int32_t reserved;
+} bc_holder;
+
+/* A process, read through the directory descriptor in which its socket was found, so
+ * that its pid cannot have been reused in between. Texts are raw bytes in
+ * bc_owners.text at offset and length: nothing is escaped. */
+typedef struct {
+    uint64_t start_ticks; /* since boot, in clock ticks (sysconf(_SC_CLK_TCK)) */
+    uint64_t exe_device;  /* identity of the executable; 0 when not readable */
+    uint64_t exe_inode;
+    int32_t pid;
+    int32_t parent;
+    uint32_t uid;
+    uint32_t threads;
+    uint32_t name_offset, name_length;
+    uint32_t command_offset, command_length; /* arguments, each NUL-ended */
+    uint32_t folder_offset, folder_length;   /* working directory */
+    uint32_t cgroup_offset, cgroup_length;   /* the text of /proc/PID/cgroup */
+    uint8_t state;                           /* letter of proc(5): R S D Z T ... */
+    uint8_t command_truncated;
+    uint8_t reserved[6];
+} bc_process;
+
+/* The caller's arrays, and what was put there. */
+typedef struct {
+    bc_holder *holders;
+    size_t holder_capacity, holder_count;
+    bc_process *processes;
+    size_t process_capacity, process_count;
+    char *text;
+    size_t text_capacity, text_count;
+    uint32_t seen;       /* processes that were looked at */
+    uint32_t unreadable; /* of them: not permitted (kernel threads are not counted) */
+    uint8_t available;   /* 0: there is no process table to read */
+    uint8_t reserved[7];
+} bc_owners;
+
+/* Find every descriptor of the sockets with these inodes (ascending order). Looks at
+ * all processes that may be read; needs the right to ptrace-read those of other users
+ * (CAP_SYS_PTRACE). Returns BC_E_TRUNCATED with the counts needed. */
+BC_API int bc_find_owners(const uint64_t *inodes, size_t inode_count,
+                          bc_owners *owners);
+
+/* One process as bc_find_owners would describe it: one element in owners->processes.
+ * Returns BC_E_SYSTEM when there is none with that pid. */
+BC_API int bc_read_process(int32_t pid, bc_owners *owners);
+
+/* Facts about the machine and the caller; -1 (or 0 for namespaces) when not told. */
+typedef struct {
+    uint64_t capabilities; /* effective, bit numbers of capability.h */
+    uint64_t network_namespace, pid_namespace, user_namespace;
+    int32_t owns_network_namespace; /* 1: its owner is our user namespace */
+    int32_t unprivileged_port_start;
+    int32_t ephemeral_low, ephemeral_high;
+    int32_t bind_v6only;
+    int32_t nonlocal_bind4, nonlocal_bind6;
+    int32_t ipv6_available; /* 0: the kernel has no IPv6 here */
+    int32_t ipv6_disabled;  /* 1: disable_ipv6 is set on every interface */
+    int32_t ipv6_disabled_loopback;
+    int32_t loopback_up;
+    uint32_t euid;
+    int32_t clock_ticks; /* per second, unit of start_ticks */
+    int32_t reserved;
+} bc_facts;
+
+BC_API int bc_read_facts(bc_facts *facts);
+
+typedef struct {
+    bc_endpoint address; /* port 0 */
+    uint32_t index;
+    uint8_t up;
+    uint8_t reserved[3];
+    char interface[16];
+} bc_interface_address;
+
+/* The addresses of this network namespace's interfaces (getifaddrs). */
+BC_API int bc_list_addresses(bc_interface_address *out, size_t capacity, size_t *count,
+                             bc_error *error);
+
+/* Interface index of a name in this network namespace; 0 when there is none. */
+BC_API uint32_t bc_interface_index(const char *name);
+
+/* Decoders: bytes in, records out. They make no system call, exist on every system, and
+ * may be given anything. `big_endian` tells the byte order of the machine that made the
+ * bytes (0: little). Rows of other ports than `port` (0: all) are left out. */
+
+enum { BC_DECODE_MORE = 0, BC_DECODE_DONE = 1, BC_DECODE_ERROR = 2 };
+
+typedef struct {
+    uint32_t requests; /* half-open connections left out */
+    int32_t code;      /* errno that the kernel reported, positive; 0: none */
+    uint32_t sequence; /* only messages with this sequence number count; 0: all */
+    uint8_t state;     /* BC_DECODE_* */
+    uint8_t reserved[3];
+} bc_decode_status;
+
+/* One datagram of a sock_diag dump: several netlink messages. Appends to `out` from
+ * *count on; *count grows past `capacity` to tell what is needed. */
+BC_API int bc_decode_sock_diag(const uint8_t *bytes, size_t length, int big_endian,
+                               int32_t protocol, uint16_t port, bc_socket *out,
+                               size_t capacity, size_t *count,
+                               bc_decode_status *status);
+
+/* Whole lines of /proc/net/{tcp,udp,udplite}{,6}. Stops before a last line that has no
+ * end and tells in *consumed how many bytes were read. */
+BC_API int bc_decode_proc_net(const uint8_t *bytes, size_t length, int big_endian,
+                              int family, int32_t protocol, uint16_t port,
+                              bc_socket *out, size_t capacity, size_t *count,
+                              size_t *consumed, bc_decode_status *status);
+
+/* What bc_decode_proc_stat reads. */
+typedef struct {
+    uint64_t start_ticks;
+    int32_t pid;
+    int32_t parent;
+    uint32_t flags; /* PF_*; 0x00200000 is a kernel thread */
+    uint32_t threads;
+    uint8_t state;
+    uint8_t reserved[7];
+} bc_proc_stat;
+
+/* The text of /proc/PID/stat; the program's name in it may hold anything. */
+BC_API int bc_decode_proc_stat(const uint8_t *bytes, size_t length, bc_proc_stat *out);
+
+/* cffi: end */
+
+_Static_assert(sizeof(bc_error) == 8, "bc_error has no holes");
+_Static_assert(sizeof(bc_endpoint) == 24, "bc_endpoint has no holes");
+_Static_assert(sizeof(bc_probe_request) == 56, "bc_probe_request has no holes");
+_Static_assert(sizeof(bc_socket) == 96, "bc_socket has no holes");
+_Static_assert(sizeof(bc_holder) == 48, "bc_holder has no holes");
+_Static_assert(sizeof(bc_process) == 80, "bc_process has no holes");
+
+#endif

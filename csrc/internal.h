@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What every file of the core sees first: the feature-test macros, then the contract
+ * that each system's backend fulfils. A backend is one folder (linux, darwin, windows)
+ * with the same file names; posix holds what several share, unsupported stands in where
+ * a system's tables are not read yet.
+ *
+ *   handle.c     the calls of probe.c that differ by system
+ *   errtext.c    the system's own texts
+ *   sockets.c    bc_list_sockets
+ *   owners.c     bc_find_owners, bc_read_process
+ *   facts.c      bc_read_facts
+ *   addresses.c  bc_list_addresses, bc_interface_index
+ */
+#ifndef BINDCHECK_INTERNAL_H
+#define BINDCHECK_INTERNAL_H
+
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE 1
+#elif defined(__APPLE__) && !defined(_DARWIN_C_SOURCE)
+#define _DARWIN_C_SOURCE 1
+#elif defined(_WIN32) && !defined(_WIN32_WINNT)
+#define _WIN32_WINNT 0x0A00
+#endif
+
+#include "bindcheck.h"
+
+#if defined(_WIN32)
+#include "windows/win.h"
+typedef SOCKET bc__handle;
+#define BC__INVALID_HANDLE INVALID_SOCKET
+typedef int bc__length;
+#define BC__DOMAIN_SOCKET BC_DOMAIN_WINSOCK
+#else
+#include <netinet/in.h>
+#include <sys/socket.h>
+typedef int bc__handle;
+#define BC__INVALID_HANDLE (-1)
+typedef socklen_t bc__length;
+#define BC__DOMAIN_SOCKET BC_DOMAIN_ERRNO
+#endif
+
+/* The calls of probe.c that differ by system (<os>/handle.c). */
+bc__handle bc__open_socket(int family, int type, int protocol);
+void bc__close_socket(bc__handle handle);
+int32_t bc__last_socket_error(void);
+/* 0, or -1 with the socket error set; for an option that this system has not, -1 with
+ * the error that an unknown option gives. */
+int bc__set_option(bc__handle handle, int family, int option, int value,
+                   const char *device);
+
+/* bc_endpoint to and from sockaddr (address.c). Both return 0 on an unknown family. */
+bc__length bc__to_sockaddr(const bc_endpoint *endpoint, struct sockaddr_storage *out);
+int bc__from_sockaddr(const struct sockaddr *address, bc__length length,
+                      bc_endpoint *out);
+
+/* The system's text; 0, or -1 when `capacity` is too small (<os>/errtext.c). */
+int bc__errno_message(int32_t code, char *out, size_t capacity);
+const char *bc__eai_text(int32_t code);
+#if defined(_WIN32)
+int bc__winsock_message(int32_t code, char *out, size_t capacity);
+#endif
+
+/* Copy a NUL-ended text; 0, or BC_E_TRUNCATED with what fits. */
+int bc__copy_text(const char *text, char *out, size_t capacity);
+
+#endif

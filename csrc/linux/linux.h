@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of this folder share.
+ */
+#ifndef BINDCHECK_LINUX_H
+#define BINDCHECK_LINUX_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+static inline int bc__big_endian(void)
+{
+    const uint16_t one = 1;
+    return *(const uint8_t *)&one == 0;
+}
+
+/* Read a small file below a directory descriptor, as much as fits. Returns the length
+ * or -1 with errno set. (facts.c) */
+ssize_t bc__read_file(int directory, const char *path, void *out, size_t capacity);
+
+#endif

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Socket inodes to the processes that hold them, from /proc. There is no index from a
+ * socket to its holders, so every descriptor of every process that may be read is
+ * looked at (stat(2) through the process's directory descriptor, device and inode
+ * compared; no text is parsed for it). All holders are wanted, not the first one, so
+ * the scan does not stop early.
+ *
+ * What it cannot see: descriptors of processes that ptrace access mode
+ * PTRACE_MODE_READ_FSCREDS forbids (proc_pid_fd(5)), processes of other pid namespaces,
+ * and sockets that no descriptor names.
+ */
+#include "../internal.h"
+#include "linux.h"
+#include "owners.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { KCMP_FILES = 2 }; /* linux/kcmp.h */
+
+static int compare_inodes(const void *left, const void *right)
+{
+    uint64_t a = *(const uint64_t *)left;
+    uint64_t b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
+static int is_number(const char *name)
+{
+    return name[0] >= '1' && name[0] <= '9';
+}
+
+static int wanted(const bc__scan *scan, const struct stat *file, uint64_t *inode)
+{
+    *inode = (uint64_t)file->st_ino;
+    return S_ISSOCK(file->st_mode) && file->st_dev == scan->socket_device &&
+           bsearch(inode, scan->inodes, scan->inode_count, sizeof *inode,
+                   compare_inodes) != NULL;
+}
+
+/* Whether an entry of a descriptor folder may be looked at is asked of its entries, not
+ * of the folder: without CAP_SYS_RESOURCE even uid 0 may list what it may not stat. */
+static int entry_refused(int error)
+{
+    return error == EACCES || error == EPERM;
+}
+
+/* Looks at every descriptor below `path` of a process. Returns 0, or -1 when it may not
+ * be read. */
+static int scan_descriptors(bc__scan *scan, int process, const char *path, int32_t pid,
+                            int32_t tid)
+{
+    int status = 0;
+    struct dirent *entry;
+    DIR *directory = NULL;
+    int handle = openat(process, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (handle < 0) {
+        return entry_refused(errno) ? -1 : 0;
+    }
+    if (scan->sized) {
+        struct stat folder;
+        if (fstat(handle, &folder) == 0 && folder.st_size == 0) {
+            (void)close(handle); /* no descriptors: a kernel thread, a zombie */
+            return 0;
+        }
+    }
+    directory = fdopendir(handle);
+    if (directory == NULL) {
+        (void)close(handle);
+        return 0;
+    }
+    while ((entry = readdir(directory)) != NULL) {
+        struct stat file;
+        uint64_t inode = 0;
+        if (entry->d_name[0] == '.') {
+            continue;
+        }
+        if (fstatat(handle, entry->d_name, &file, 0) != 0) {
+            if (entry_refused(errno)) {
+                status = -1;
+                break;
+            }
+            continue; /* closed meanwhile */
+        }
+        if (wanted(scan, &file, &inode)) {
+            int32_t fd = (int32_t)strtol(entry->d_name, NULL, 10);
+            bc__add_holder(scan, process, pid, tid, fd, inode);
+        }
+    }
+    (void)closedir(directory);
+    return status;
+}
+
+/* A kernel thread has no descriptors: that it may not be read hides nothing. */
+static int is_kernel_thread(int process)
+{
+    enum { PF_KTHREAD = 0x00200000 };
+    uint8_t text[512];
+    bc_proc_stat stat;
+    ssize_t length = bc__read_file(process, "stat", text, sizeof text);
+    return length > 0 && bc_decode_proc_stat(text, (size_t)length, &stat) == BC_OK &&
+           (stat.flags & PF_KTHREAD) != 0;
+}
+
+static void scan_process(bc__scan *scan, int proc, const char *name)
+{
+    int32_t pid = (int32_t)strtol(name, NULL, 10);
+    int process = openat(proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (process < 0) {
+        /* hidepid=1 refuses the folder itself; ENOENT: gone. */
+        if (entry_refused(errno)) {
+            scan->owners->seen++;
+            scan->owners->unreadable++;
+        }
+        return;
+    }
+    scan->owners->seen++;
+    if (scan_descriptors(scan, process, "fd", pid, pid) != 0 &&
+        !is_kernel_thread(process)) {
+        scan->owners->unreadable++;
+    }
+    (void)close(process);
+}
+
+/* Threads that no longer share their leader's descriptors: unshare(CLONE_FILES), or a
+ * leader that has exited. */
+static void scan_threads(bc__scan *scan, int proc, const char *name)
+{
+    int32_t pid = (int32_t)strtol(name, NULL, 10);
+    struct stat folder;
+    struct dirent *entry;
+    DIR *directory;
+    int tasks;
+    int process = openat(proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (process < 0) {
+        return;
+    }
+    tasks = openat(process, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* Links of task/: two and one for each thread. */
+    if (tasks < 0 || fstat(tasks, &folder) != 0 || folder.st_nlink <= 3 ||
+        (directory = fdopendir(tasks)) == NULL) {
+        if (tasks >= 0) {
+            (void)close(tasks);
+        }
+        (void)close(process);
+        return;
+    }
+    while ((entry = readdir(directory)) != NULL) {
+        int32_t tid = (int32_t)strtol(entry->d_name, NULL, 10);
+        if (is_number(entry->d_name) && tid != pid &&
+            syscall(SYS_kcmp, pid, tid, KCMP_FILES, 0, 0) != 0) {
+            char path[64];
+            bc__task_path(path, sizeof path, tid);
+            (void)scan_descriptors(scan, process, path, pid, tid);
+        }
+    }
+    (void)closedir(directory);
+    (void)close(process);
+}
+
+typedef void (*visit)(bc__scan *scan, int proc, const char *name);
+
+static void each_process(bc__scan *scan, DIR *directory, int32_t skip, visit look)
+{
+    struct dirent *entry;
+    rewinddir(directory);
+    while ((entry = readdir(directory)) != NULL) {
+        if (is_number(entry->d_name) && strtol(entry->d_name, NULL, 10) != skip) {
+            look(scan, dirfd(directory), entry->d_name);
+        }
+    }
+}
+
+static int unfound(const bc__scan *scan)
+{
+    const bc_owners *owners = scan->owners;
+    for (size_t i = 0; i < scan->inode_count; i++) {
+        int found = 0;
+        for (size_t j = 0; j < owners->holder_count && j < owners->holder_capacity;
+             j++) {
+            found |= owners->holders[j].inode == scan->inodes[i];
+        }
+        if (!found) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* sockfs has one device number; a socket of our own tells it. Whether the size of a
+ * descriptor folder counts its entries (Linux 6.2) our own folder tells. */
+static int learn(bc__scan *scan, int proc)
+{
+    struct stat file;
+    int status = -1;
+    int own = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (own >= 0 && fstat(own, &file) == 0) {
+        scan->socket_device = file.st_dev;
+        status = 0;
+    }
+    scan->sized = fstatat(proc, "self/fd", &file, 0) == 0 && file.st_size > 0;
+    if (own >= 0) {
+        (void)close(own);
+    }
+    return status;
+}
+
+static void reset(bc_owners *owners)
+{
+    owners->holder_count = 0;
+    owners->process_count = 0;
+    owners->text_count = 0;
+    owners->seen = 0;
+    owners->unreadable = 0;
+    owners->available = 0;
+}
+
+static int fits(const bc_owners *owners)
+{
+    return owners->holder_count <= owners->holder_capacity &&
+           owners->process_count <= owners->process_capacity &&
+           owners->text_count <= owners->text_capacity;
+}
+
+int bc_find_owners(const uint64_t *inodes, size_t inode_count, bc_owners *owners)
+{
+    bc__scan scan = {.inodes = inodes, .inode_count = inode_count, .owners = owners};
+    char self[16] = "";
+    ssize_t length;
+    DIR *directory = NULL;
+    int status = BC_OK;
+
+    reset(owners);
+    directory = opendir("/proc");
+    if (directory == NULL) {
+        return BC_OK;
+    }
+    /* The pid by which /proc knows us, which is not getpid()'s where /proc belongs to
+     * another pid namespace. */
+    length = readlinkat(dirfd(directory), "self", self, sizeof self - 1);
+    if (length <= 0 || learn(&scan, dirfd(directory)) != 0) {
+        goto out;
+    }
+    self[length] = '\0';
+    owners->available = 1;
+    scan_process(&scan, dirfd(directory), self);
+    each_process(&scan, directory, (int32_t)strtol(self, NULL, 10), scan_process);
+    if (unfound(&scan)) {
+        each_process(&scan, directory, 0, scan_threads);
+    }
+    status = fits(owners) ? BC_OK : BC_E_TRUNCATED;
+out:
+    (void)closedir(directory);
+    return status;
+}
+
+int bc_read_process(int32_t pid, bc_owners *owners)
+{
+    bc__scan scan = {.owners = owners};
+    char path[32];
+    int process;
+
+    reset(owners);
+    bc__proc_path(path, sizeof path, pid);
+    process = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (process < 0) {
+        return BC_E_SYSTEM;
+    }
+    owners->available = 1;
+    owners->seen = 1;
+    bc__add_process(&scan, process, pid);
+    (void)close(process);
+    if (owners->process_count == 0) {
+        return BC_E_SYSTEM;
+    }
+    return fits(owners) ? BC_OK : BC_E_TRUNCATED;
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a process is, and which options its socket has: read through the descriptor of
+ * /proc/PID in which the socket was found. That descriptor stays with that process;
+ * once it is gone every read fails with ESRCH, so a reused pid is never described.
+ */
+#include "../internal.h"
+#include "linux.h"
+#include "owners.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+enum { COMMAND_BYTES = 4096, SMALL_FILE = 4096 };
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd 438
+#endif
+
+void bc__task_path(char *out, size_t capacity, int32_t tid)
+{
+    (void)snprintf(out, capacity, "task/%d/fd", (int)tid);
+}
+
+void bc__proc_path(char *out, size_t capacity, int32_t pid)
+{
+    (void)snprintf(out, capacity, "/proc/%d", (int)pid);
+}
+
+/* Appends to the caller's text; counts on when it is full. */
+static void add_text(bc_owners *owners, const void *bytes, size_t length,
+                     uint32_t *offset, uint32_t *stored)
+{
+    *offset = (uint32_t)owners->text_count;
+    *stored = (uint32_t)length;
+    if (length > 0 && owners->text_count + length <= owners->text_capacity) {
+        memcpy(owners->text + owners->text_count, bytes, length);
+    }
+    owners->text_count += length;
+}
+
+static void add_file(bc_owners *owners, int process, const char *path, uint32_t *offset,
+                     uint32_t *stored)
+{
+    char bytes[SMALL_FILE];
+    ssize_t length = bc__read_file(process, path, bytes, sizeof bytes);
+    add_text(owners, bytes, length > 0 ? (size_t)length : 0, offset, stored);
+}
+
+static void add_command(bc_owners *owners, int process, bc_process *out)
+{
+    char bytes[COMMAND_BYTES + 1];
+    ssize_t length = bc__read_file(process, "cmdline", bytes, sizeof bytes);
+    if (length > COMMAND_BYTES) {
+        length = COMMAND_BYTES;
+        out->command_truncated = 1;
+    }
+    add_text(owners, bytes, length > 0 ? (size_t)length : 0, &out->command_offset,
+             &out->command_length);
+}
+
+static void describe(bc_owners *owners, int process, const bc_proc_stat *stat,
+                     bc_process *out)
+{
+    char folder[SMALL_FILE];
+    struct stat file;
+    ssize_t length = readlinkat(process, "cwd", folder, sizeof folder);
+
+    out->start_ticks = stat->start_ticks;
+    out->parent = stat->parent;
+    out->threads = stat->threads;
+    out->state = stat->state;
+    add_text(owners, folder, length > 0 ? (size_t)length : 0, &out->folder_offset,
+             &out->folder_length);
+    add_file(owners, process, "comm", &out->name_offset, &out->name_length);
+    add_command(owners, process, out);
+    add_file(owners, process, "cgroup", &out->cgroup_offset, &out->cgroup_length);
+    if (fstat(process, &file) == 0) {
+        out->uid = file.st_uid;
+    }
+    if (fstatat(process, "exe", &file, 0) == 0) {
+        out->exe_device = (uint64_t)file.st_dev;
+        out->exe_inode = (uint64_t)file.st_ino;
+    }
+}
+
+void bc__add_process(bc__scan *scan, int process, int32_t pid)
+{
+    bc_owners *owners = scan->owners;
+    bc_process facts;
+    bc_proc_stat stat;
+    uint8_t text[1024];
+    ssize_t length = bc__read_file(process, "stat", text, sizeof text);
+
+    if (length <= 0 || bc_decode_proc_stat(text, (size_t)length, &stat) != BC_OK) {
+        return; /* gone */
+    }
+    memset(&facts, 0, sizeof facts);
+    facts.pid = pid;
+    describe(owners, process, &stat, &facts);
+    if (owners->process_count < owners->process_capacity) {
+        owners->processes[owners->process_count] = facts;
+    }
+    owners->process_count++;
+}
+
+static int32_t read_option(int handle, int level, int option)
+{
+    int value = 0;
+    socklen_t length = sizeof value;
+    return getsockopt(handle, level, option, &value, &length) == 0 ? value : -1;
+}
+
+static void read_options(int handle, bc_holder *out)
+{
+    char device[16] = "";
+    socklen_t length = sizeof device - 1;
+    int32_t family = read_option(handle, SOL_SOCKET, SO_DOMAIN);
+
+    out->reuse_address = (int8_t)(read_option(handle, SOL_SOCKET, SO_REUSEADDR) > 0);
+    out->reuse_port = (int8_t)(read_option(handle, SOL_SOCKET, SO_REUSEPORT) > 0);
+    if (family == AF_INET6) {
+        out->v6only = (int8_t)read_option(handle, IPPROTO_IPV6, IPV6_V6ONLY);
+    }
+    if (getsockopt(handle, SOL_SOCKET, SO_BINDTODEVICE, device, &length) == 0 &&
+        device[0] != '\0') {
+        out->device = if_nametoindex(device);
+    }
+    out->options_read = 1;
+}
+
+/* A duplicate of the holder's descriptor (pidfd_getfd(2), Linux 5.6; needs ptrace
+ * access mode PTRACE_MODE_ATTACH_REALCREDS). It is closed at once: while it is open the
+ * socket cannot go away. That it is the same socket its inode tells. */
+static void borrow_options(bc_holder *out)
+{
+    struct stat file;
+    int process = (int)syscall(SYS_pidfd_open, out->pid, 0);
+    int handle = -1;
+    if (process < 0) {
+        return;
+    }
+    handle = (int)syscall(SYS_pidfd_getfd, process, out->fd, 0);
+    if (handle >= 0) {
+        if (fstat(handle, &file) == 0 && S_ISSOCK(file.st_mode) &&
+            (uint64_t)file.st_ino == out->inode) {
+            read_options(handle, out);
+        }
+        (void)close(handle);
+    }
+    (void)close(process);
+}
+
+/* What kind of socket it is, MPTCP or TCP (net/socket.c, sockfs_xattr_get); needs only
+ * the right that the descriptor folder needed. */
+static void read_protocol(int process, bc_holder *out)
+{
+    char path[80];
+    ssize_t length;
+    if (out->tid == out->pid) {
+        (void)snprintf(path, sizeof path, "/proc/self/fd/%d/fd/%d", process, out->fd);
+    } else {
+        (void)snprintf(path, sizeof path, "/proc/self/fd/%d/task/%d/fd/%d", process,
+                       out->tid, out->fd);
+    }
+    length =
+        getxattr(path, "system.sockprotoname", out->protocol, sizeof out->protocol - 1);
+    out->protocol[length > 0 ? length : 0] = '\0';
+}
+
+static int options_known(const bc_owners *owners, uint64_t inode)
+{
+    for (size_t i = 0; i < owners->holder_count && i < owners->holder_capacity; i++) {
+        if (owners->holders[i].inode == inode && owners->holders[i].options_read) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void bc__add_holder(bc__scan *scan, int process, int32_t pid, int32_t tid, int32_t fd,
+                    uint64_t inode)
+{
+    bc_owners *owners = scan->owners;
+    bc_holder holder;
+    int known = 0;
+
+    memset(&holder, 0, sizeof holder);
+    holder.inode = inode;
+    holder.pid = pid;
+    holder.tid = tid;
+    holder.fd = fd;
+    holder.reuse_address = -1;
+    holder.reuse_port = -1;
+    holder.v6only = -1;
+    read_protocol(process, &holder);
+    if (tid == pid && !options_known(owners, inode)) {
+        borrow_options(&holder);
+    }
+    if (owners->holder_count < owners->holder_capacity) {
+        owners->holders[owners->holder_count] = holder;
+    }
+    owners->holder_count++;
+
+    for (size_t i = 0; i < owners->process_count && i < owners->process_capacity; i++) {
+        known |= owners->processes[i].pid == pid;
+    }
+    if (!known) {
+        bc__add_process(scan, process, pid);
+    }
+}

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The sockets on a port, from NETLINK_SOCK_DIAG (sock_diag(7)): all states, and since
+ * Linux 6.8 also TCP sockets that are bound but neither listen nor are connected. One
+ * dump per address family, filtered in the kernel by a two-word program on the local
+ * port; the decoder filters again, because the kernel ignores the filter for some
+ * tables. Where there is no NETLINK_SOCK_DIAG, the text tables of /proc/self/net.
+ */
+#include "../internal.h"
+#include "linux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+
+/* linux/inet_diag.h; own copies, because the headers of old systems lack some. */
+enum { REQ_BYTECODE = 1, REQ_PROTOCOL = 3, BYTECODE_S_GE = 2, BYTECODE_S_LE = 3 };
+enum { DIAG_INFO_BIT = 1 << 1 };
+enum { ANSWER_BYTES = 32768, TIMEOUT_SECONDS = 2 };
+
+/* Every state, also TCP_BOUND_INACTIVE (13), which older kernels ignore. */
+#define ALL_STATES 0xffffffffU
+
+typedef struct {
+    uint8_t family, protocol, extensions, pad;
+    uint32_t states;
+    uint8_t id[48];
+} diag_request;
+
+typedef struct {
+    uint8_t code, yes;
+    uint16_t no;
+} diag_operation;
+
+/* Everything that one dump sends, in one contiguous message. */
+typedef struct {
+    struct nlmsghdr header;
+    diag_request request;
+    uint8_t attributes[64];
+} dump_message;
+
+typedef struct {
+    int32_t protocol;
+    uint16_t port;
+    bc_socket *out;
+    size_t capacity;
+    size_t *count;
+    bc_listing *listing;
+} listing_job;
+
+static void add_attribute(dump_message *message, int type, const void *data,
+                          size_t size)
+{
+    struct nlattr head = {.nla_len = (uint16_t)(sizeof head + size),
+                          .nla_type = (uint16_t)type};
+    uint8_t *at = (uint8_t *)message + message->header.nlmsg_len;
+    memcpy(at, &head, sizeof head);
+    memcpy(at + sizeof head, data, size);
+    message->header.nlmsg_len += (uint32_t)(sizeof head + ((size + 3U) & ~(size_t)3U));
+}
+
+/* sport >= port, then sport <= port: a yes goes to the next operation, a no jumps four
+ * bytes past the end, which rejects (inet_diag_bc_run). The operand is in `no` of the
+ * operation that follows. S_GE and S_LE are in every kernel, S_EQ only since 4.16. */
+static void add_port_filter(dump_message *message, uint16_t port)
+{
+    const diag_operation filter[] = {
+        {BYTECODE_S_GE, 8, 20}, {0, 0, port}, {BYTECODE_S_LE, 8, 12}, {0, 0, port}};
+    add_attribute(message, REQ_BYTECODE, filter, sizeof filter);
+}
+
+static int send_request(int handle, int family, const listing_job *job,
+                        uint32_t sequence)
+{
+    dump_message message;
+    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+    uint32_t protocol = (uint32_t)job->protocol;
+
+    memset(&message, 0, sizeof message);
+    message.header.nlmsg_len = sizeof message.header + sizeof message.request;
+    message.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+    message.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    message.header.nlmsg_seq = sequence;
+    message.request.family = (uint8_t)family;
+    message.request.protocol = (uint8_t)protocol;
+    message.request.states = ALL_STATES;
+    if (protocol == BC_PROTOCOL_TCP) {
+        message.request.extensions = DIAG_INFO_BIT;
+    }
+    if (job->port != 0) {
+        add_port_filter(&message, job->port);
+    }
+    if (protocol > UINT8_MAX) {
+        add_attribute(&message, REQ_PROTOCOL, &protocol, sizeof protocol);
+    }
+    return sendto(handle, &message, message.header.nlmsg_len, 0,
+                  (const struct sockaddr *)&kernel, sizeof kernel) < 0
+               ? errno
+               : 0;
+}
+
+/* One datagram of the answer into `buffer`; 0 or an error number. */
+static int receive(int handle, uint8_t *buffer, size_t *length)
+{
+    struct sockaddr_nl sender;
+    struct iovec part = {.iov_base = buffer, .iov_len = ANSWER_BYTES};
+    struct msghdr message = {.msg_name = &sender,
+                             .msg_namelen = sizeof sender,
+                             .msg_iov = &part,
+                             .msg_iovlen = 1};
+    ssize_t got;
+    do {
+        memset(&sender, 0, sizeof sender);
+        got = recvmsg(handle, &message, 0);
+        if (got < 0 && errno != EINTR) {
+            return errno;
+        }
+    } while (got < 0 || sender.nl_pid != 0); /* any process may send to our port */
+    if (got == 0 || (message.msg_flags & MSG_TRUNC) != 0) {
+        return EIO;
+    }
+    *length = (size_t)got;
+    return 0;
+}
+
+/* The dump of one family; 0 or an error number. */
+static int dump_family(int handle, int family, const listing_job *job,
+                       uint32_t sequence)
+{
+    uint8_t buffer[ANSWER_BYTES];
+    bc_decode_status status = {.sequence = sequence};
+    int error = send_request(handle, family, job, sequence);
+    while (error == 0 && status.state == BC_DECODE_MORE) {
+        size_t length = 0;
+        error = receive(handle, buffer, &length);
+        if (error == 0 &&
+            bc_decode_sock_diag(buffer, length, bc__big_endian(), job->protocol,
+                                job->port, job->out, job->capacity, job->count,
+                                &status) == BC_E_MALFORMED) {
+            error = EBADMSG;
+        }
+    }
+    job->listing->requests += status.requests;
+    return error != 0 ? error : status.code;
+}
+
+static int from_sock_diag(const listing_job *job)
+{
+    struct timeval patience = {.tv_sec = TIMEOUT_SECONDS};
+    int error = 0;
+    int handle = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    if (handle < 0) {
+        return errno;
+    }
+    (void)setsockopt(handle, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    error = dump_family(handle, AF_INET, job, 1);
+    if (error == 0) {
+        error = dump_family(handle, AF_INET6, job, 2);
+    }
+    (void)close(handle);
+    return error;
+}
+
+/* Appends one text table; 0 or an error number. */
+static int read_table(const char *path, int family, const listing_job *job)
+{
+    uint8_t buffer[ANSWER_BYTES];
+    bc_decode_status status = {0};
+    size_t kept = 0;
+    int error = 0;
+    int handle = open(path, O_RDONLY | O_CLOEXEC);
+    if (handle < 0) {
+        return errno;
+    }
+    for (;;) {
+        size_t consumed = 0;
+        ssize_t got = read(handle, buffer + kept, sizeof buffer - kept);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            error = got < 0 ? errno : 0;
+            break;
+        }
+        kept += (size_t)got;
+        (void)bc_decode_proc_net(buffer, kept, bc__big_endian(), family, job->protocol,
+                                 job->port, job->out, job->capacity, job->count,
+                                 &consumed, &status);
+        kept -= consumed;
+        memmove(buffer, buffer + consumed, kept);
+        if (kept == sizeof buffer) {
+            error = EBADMSG; /* a line of 32 KiB is none of the kernel's */
+            break;
+        }
+    }
+    job->listing->requests += status.requests;
+    (void)close(handle);
+    return error;
+}
+
+static int from_proc_net(const listing_job *job)
+{
+    static const struct {
+        int32_t protocol;
+        const char *inet, *inet6;
+    } TABLES[] = {
+        {BC_PROTOCOL_TCP, "/proc/self/net/tcp", "/proc/self/net/tcp6"},
+        {BC_PROTOCOL_UDP, "/proc/self/net/udp", "/proc/self/net/udp6"},
+        {BC_PROTOCOL_UDPLITE, "/proc/self/net/udplite", "/proc/self/net/udplite6"},
+    };
+    for (size_t i = 0; i < sizeof TABLES / sizeof TABLES[0]; i++) {
+        if (TABLES[i].protocol == job->protocol) {
+            int error = read_table(TABLES[i].inet, BC_FAMILY_INET, job);
+            if (error == 0) {
+                int error6 = read_table(TABLES[i].inet6, BC_FAMILY_INET6, job);
+                error = error6 == ENOENT ? 0 : error6; /* a kernel without IPv6 */
+            }
+            return error;
+        }
+    }
+    return ENOENT;
+}
+
+int bc_list_sockets(int32_t protocol, uint16_t port, bc_socket *out, size_t capacity,
+                    size_t *count, bc_listing *listing)
+{
+    const listing_job job = {protocol, port, out, capacity, count, listing};
+    int error;
+
+    *count = 0;
+    memset(listing, 0, sizeof *listing);
+    if (protocol <= 0) {
+        return BC_E_INVALID;
+    }
+    error = from_sock_diag(&job);
+    if (error == 0) {
+        listing->source = BC_SOURCE_SOCK_DIAG;
+        return *count > capacity ? BC_E_TRUNCATED : BC_OK;
+    }
+    listing->refused.code = error;
+    listing->refused.domain = BC_DOMAIN_ERRNO;
+    listing->requests = 0;
+    *count = 0;
+    if (from_proc_net(&job) == 0) {
+        listing->source = BC_SOURCE_PROC_NET;
+        return *count > capacity ? BC_E_TRUNCATED : BC_OK;
+    }
+    return BC_E_UNSUPPORTED;
+}

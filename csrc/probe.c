@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One attempt, exactly as a server would make it: socket, each requested setsockopt,
+ * bind, optionally listen, getsockname, close. Every step's error number is copied in
+ * the statement after the call, because close() and even a successful later call may
+ * change it. Nothing is allocated, nothing is retried, nothing is interpreted.
+ */
+#include "internal.h"
+
+#include <string.h>
+
+/* In the order in which a careful server sets them. */
+static const uint8_t OPTION_ORDER[] = {BC_OPTION_V6ONLY,     BC_OPTION_REUSE_ADDRESS,
+                                       BC_OPTION_REUSE_PORT, BC_OPTION_EXCLUSIVE,
+                                       BC_OPTION_FREEBIND,   BC_OPTION_DEVICE};
+
+static int option_value(const bc_probe_request *request, int option)
+{
+    switch (option) {
+    case BC_OPTION_REUSE_ADDRESS:
+        return request->reuse_address;
+    case BC_OPTION_REUSE_PORT:
+        return request->reuse_port;
+    case BC_OPTION_EXCLUSIVE:
+        return request->exclusive;
+    case BC_OPTION_V6ONLY:
+        return request->v6only;
+    case BC_OPTION_FREEBIND:
+        return request->freebind;
+    default:
+        return request->device[0] != '\0' ? 1 : -1;
+    }
+}
+
+static void fail(bc_probe_result *result, int step, int option, int32_t code)
+{
+    result->error.code = code;
+    result->error.domain = BC__DOMAIN_SOCKET;
+    result->error.step = (uint8_t)step;
+    result->error.option = (uint8_t)option;
+}
+
+static int set_options(bc__handle handle, int family, const bc_probe_request *request,
+                       bc_probe_result *result)
+{
+    for (size_t i = 0; i < sizeof OPTION_ORDER; i++) {
+        int option = OPTION_ORDER[i];
+        int value = option_value(request, option);
+        if (value < 0) {
+            continue;
+        }
+        if (bc__set_option(handle, family, option, value, request->device) != 0) {
+            int32_t code = bc__last_socket_error();
+            fail(result, BC_STEP_SETSOCKOPT, option, code);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int bc_probe(const bc_probe_request *request, bc_probe_result *result)
+{
+    struct sockaddr_storage address;
+    bc__handle handle = BC__INVALID_HANDLE;
+    bc__length length = bc__to_sockaddr(&request->local, &address);
+    int family = request->local.family == BC_FAMILY_INET ? AF_INET : AF_INET6;
+    int type = request->type == BC_TYPE_STREAM ? SOCK_STREAM : SOCK_DGRAM;
+
+    memset(result, 0, sizeof *result);
+    if (length == 0 || memchr(request->device, 0, sizeof request->device) == NULL ||
+        (request->type != BC_TYPE_STREAM && request->type != BC_TYPE_DATAGRAM)) {
+        return BC_E_INVALID;
+    }
+
+    handle = bc__open_socket(family, type, request->protocol);
+    if (handle == BC__INVALID_HANDLE) {
+        int32_t code = bc__last_socket_error();
+        fail(result, BC_STEP_SOCKET, BC_OPTION_NONE, code);
+        goto out;
+    }
+    if (set_options(handle, family, request, result) != 0) {
+        goto out;
+    }
+    if (bind(handle, (const struct sockaddr *)&address, length) != 0) {
+        int32_t code = bc__last_socket_error();
+        fail(result, BC_STEP_BIND, BC_OPTION_NONE, code);
+        goto out;
+    }
+    if (request->listen != 0 && listen(handle, request->backlog) != 0) {
+        int32_t code = bc__last_socket_error();
+        fail(result, BC_STEP_LISTEN, BC_OPTION_NONE, code);
+        goto out;
+    }
+    length = sizeof address;
+    if (getsockname(handle, (struct sockaddr *)&address, &length) != 0) {
+        int32_t code = bc__last_socket_error();
+        fail(result, BC_STEP_GETSOCKNAME, BC_OPTION_NONE, code);
+        goto out;
+    }
+    (void)bc__from_sockaddr((const struct sockaddr *)&address, length, &result->bound);
+out:
+    if (handle != BC__INVALID_HANDLE) {
+        bc__close_socket(handle);
+    }
+    return BC_OK;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The Windows headers in the one order that works: winsock2 before windows, because
+ * the latter brings in the first Winsock with other option numbers.
+ */
+#ifndef BINDCHECK_WINDOWS_WIN_H
+#define BINDCHECK_WINDOWS_WIN_H
+
+#define WIN32_LEAN_AND_MEAN
+#include <winsock2.h>
+#include <ws2tcpip.h>
+#include <windows.h>
+#include <iphlpapi.h>
+
+#endif
