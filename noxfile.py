@@ -1,0 +1,144 @@
+"""Every check of the project, each in an environment of its own.
+
+`nox` alone runs what a change needs before it is proposed; `nox -l` lists the rest.
+"""
+
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2026.4"
+nox.options.sessions = ["lint", "types", "tests"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+# The folders that a compiler sees beside csrc and csrc/decode, as in build_ffi.py.
+NATIVE = ("posix", "linux" if sys.platform == "linux" else "unsupported")
+COMPILERS = {
+    "cc": NATIVE,
+    "clang": NATIVE,
+    "x86_64-w64-mingw32-gcc": ("windows", "unsupported"),
+}
+# Only for this compile of csrc alone: cffi's generated file would not pass.
+STRICT = (
+    *("-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion"),
+    *("-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-Werror"),
+    *("-fsyntax-only", "-Icsrc"),
+)
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all"
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Install the package and run its tests; arguments go to pytest."""
+    session.install(".[test]")
+    session.run("pytest", "tests", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, spelling, metadata, the C warnings and the workflows."""
+    install_group(session, "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("codespell")
+    session.run("validate-pyproject", "pyproject.toml")
+    code = sorted(str(file) for file in Path("csrc").rglob("*.[ch]"))
+    session.run("clang-format", "--dry-run", "--Werror", *code)
+    for compiler, folders in COMPILERS.items():
+        if shutil.which(compiler):
+            session.run(compiler, *STRICT, *c_files(folders), external=True)
+        elif os.environ.get("CI"):
+            session.error(f"{compiler} is not installed, and CI must use it")
+        else:
+            session.warn(f"SKIPPED: {compiler} is not installed")
+    session.run("clang-tidy", "--quiet", *c_files(NATIVE), "--", "-std=c11", "-Icsrc")
+    session.run("pytest", "-p", "no:cacheprovider", "checks")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Type-check what each system would run."""
+    session.install(".[test]")  # for the types of what the code and its tests import
+    install_group(session, "types")
+    for system in ("linux", "darwin", "win32"):
+        session.run("mypy", "--platform", system)
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """Run the whole test suite with the C code under ASan and UBSan (Linux)."""
+    install_group(session, "package")
+    # CPython builds extensions with -DNDEBUG: without -UNDEBUG assert() is dead.
+    flags = f"{SANITIZERS} -fno-omit-frame-pointer -O1 -g -UNDEBUG"
+    with tempfile.TemporaryDirectory() as out:
+        built = build(session, Path(out), CFLAGS=flags, LDFLAGS=flags)
+        session.install(f"{built}[test]")
+    # The interpreter is not instrumented, so the run-time libraries are preloaded,
+    # and what it does not free when it ends is not our leak.
+    libraries = [gcc_library(session, f"lib{name}.so") for name in ("asan", "ubsan")]
+    environment = {
+        "LD_PRELOAD": " ".join(libraries),
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        "BINDCHECK_SANITIZED": "1",  # for tests that measure memory
+    }
+    session.run("pytest", "tests", *session.posargs, env=environment)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build as a release does, and test the wheel where there is no source."""
+    install_group(session, "package")
+    with tempfile.TemporaryDirectory() as tmp:
+        built = build(session, Path(tmp, "dist"))
+        session.run("check-wheel-contents", str(built))
+        if not sysconfig.get_config_var("Py_GIL_DISABLED"):
+            if "-cp311-abi3-" not in built.name:
+                session.error(f"{built.name} is not tagged cp311-abi3")
+            session.run("abi3audit", "--strict", str(built))
+
+        # A second environment: this one holds more than the test extra asks for.
+        session.run("python", "-m", "venv", f"{tmp}/venv")
+        scripts = "Scripts" if sys.platform == "win32" else "bin"
+        python = (f"{tmp}/venv/{scripts}/python", "-m")
+        session.run(*python, "pip", "install", "-q", f"{built}[test]", external=True)
+        elsewhere = Path(tmp, "tests")
+        elsewhere.mkdir()
+        for name in PYPROJECT["tool"]["cibuildwheel"]["test-sources"]:
+            copy = shutil.copytree if Path(name).is_dir() else shutil.copy
+            copy(name, elsewhere / name)
+        with session.chdir(elsewhere):
+            session.run(*python, "pytest", "tests", *session.posargs, external=True)
+
+
+def install_group(session: nox.Session, group: str) -> None:
+    """Install a dependency group; pip before 25.1 cannot do it by name."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, group))
+
+
+def c_files(folders: tuple[str, ...]) -> list[str]:
+    """Return the portable C files and those of `folders`, in a stable order."""
+    return [
+        str(file)
+        for folder in ("", "decode", *folders)
+        for file in sorted(Path("csrc", folder).glob("*.c"))
+    ]
+
+
+def build(session: nox.Session, out: Path, **env: str) -> Path:
+    """Build an sdist, and from it the wheel, into `out`; return the wheel."""
+    session.run("python", "-m", "build", "--outdir", str(out), env=env)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+def gcc_library(session: nox.Session, name: str) -> str:
+    """Return the path of a run-time library of gcc."""
+    option = f"-print-file-name={name}"
+    return str(session.run("gcc", option, external=True, silent=True)).strip()

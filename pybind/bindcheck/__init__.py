@@ -1,0 +1,65 @@
+"""Find out why bind() failed, who holds the port, and what helps.
+
+Importing opens nothing and reads nothing; each name is loaded when it is first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from bindcheck._version import __version__
+
+if TYPE_CHECKING:
+    from bindcheck.diagnosis import diagnose, parse_target, probe
+    from bindcheck.errors import BindcheckError, TargetError
+    from bindcheck.jsonform import to_dict
+    from bindcheck.model import Attempt, Diagnosis, NativeCode, Report, Target
+    from bindcheck.public import native_code, sockets
+
+__all__ = [
+    "Attempt",
+    "BindcheckError",
+    "Diagnosis",
+    "NativeCode",
+    "Report",
+    "Target",
+    "TargetError",
+    "__version__",
+    "diagnose",
+    "native_code",
+    "parse_target",
+    "probe",
+    "sockets",
+    "to_dict",
+]
+
+_HOMES = {
+    "Attempt": "model",
+    "BindcheckError": "errors",
+    "Diagnosis": "model",
+    "NativeCode": "model",
+    "Report": "model",
+    "Target": "model",
+    "TargetError": "errors",
+    "diagnose": "diagnosis",
+    "native_code": "public",
+    "parse_target": "diagnosis",
+    "probe": "diagnosis",
+    "sockets": "public",
+    "to_dict": "jsonform",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first used (PEP 562)."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

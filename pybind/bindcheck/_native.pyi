@@ -1,0 +1,137 @@
+from typing import Any
+
+class _FFI:
+    NULL: Any
+    def new(self, kind: Any, init: Any = ..., /) -> Any: ...
+    def typeof(self, kind: str, /) -> Any: ...
+    def string(self, data: Any, /) -> bytes: ...
+    def buffer(self, data: Any, size: int = ..., /) -> Any: ...
+    def memmove(self, to: Any, source: Any, size: int, /) -> None: ...
+
+ffi: _FFI
+
+class _Lib:
+    BC_ABI: int
+    BC_OK: int
+    BC_E_INVALID: int
+    BC_E_TRUNCATED: int
+    BC_E_UNSUPPORTED: int
+    BC_E_SYSTEM: int
+    BC_E_MALFORMED: int
+    BC_DOMAIN_NONE: int
+    BC_DOMAIN_ERRNO: int
+    BC_DOMAIN_EAI: int
+    BC_DOMAIN_WINSOCK: int
+    BC_STEP_NONE: int
+    BC_STEP_RESOLVE: int
+    BC_STEP_SOCKET: int
+    BC_STEP_SETSOCKOPT: int
+    BC_STEP_BIND: int
+    BC_STEP_LISTEN: int
+    BC_STEP_GETSOCKNAME: int
+    BC_OPTION_NONE: int
+    BC_OPTION_REUSE_ADDRESS: int
+    BC_OPTION_REUSE_PORT: int
+    BC_OPTION_EXCLUSIVE: int
+    BC_OPTION_V6ONLY: int
+    BC_OPTION_DEVICE: int
+    BC_OPTION_FREEBIND: int
+    BC_FAMILY_NONE: int
+    BC_FAMILY_INET: int
+    BC_FAMILY_INET6: int
+    BC_TYPE_STREAM: int
+    BC_TYPE_DATAGRAM: int
+    BC_PROTOCOL_TCP: int
+    BC_PROTOCOL_UDP: int
+    BC_PROTOCOL_SCTP: int
+    BC_PROTOCOL_UDPLITE: int
+    BC_PROTOCOL_MPTCP: int
+    BC_STATE_UNKNOWN: int
+    BC_STATE_ESTABLISHED: int
+    BC_STATE_SYN_SENT: int
+    BC_STATE_SYN_RECV: int
+    BC_STATE_FIN_WAIT_1: int
+    BC_STATE_FIN_WAIT_2: int
+    BC_STATE_TIME_WAIT: int
+    BC_STATE_CLOSE: int
+    BC_STATE_CLOSE_WAIT: int
+    BC_STATE_LAST_ACK: int
+    BC_STATE_LISTEN: int
+    BC_STATE_CLOSING: int
+    BC_OPENED_UNKNOWN: int
+    BC_OPENED_ACTIVELY: int
+    BC_OPENED_PASSIVELY: int
+    BC_SOURCE_NONE: int
+    BC_SOURCE_SOCK_DIAG: int
+    BC_SOURCE_PROC_NET: int
+    BC_DECODE_MORE: int
+    BC_DECODE_DONE: int
+    BC_DECODE_ERROR: int
+    def bc_probe(self, request: Any, result: Any, /) -> int: ...
+    def bc_resolve(
+        self,
+        host: bytes,
+        family: int,
+        out: Any,
+        capacity: int,
+        count: Any,
+        error: Any,
+        /,
+    ) -> int: ...
+    def bc_error_name(self, domain: int, code: int, /) -> Any: ...
+    def bc_error_message(
+        self, domain: int, code: int, out: Any, capacity: int, /
+    ) -> int: ...
+    def bc_list_sockets(
+        self,
+        protocol: int,
+        port: int,
+        out: Any,
+        capacity: int,
+        count: Any,
+        listing: Any,
+        /,
+    ) -> int: ...
+    def bc_find_owners(self, inodes: Any, inode_count: int, owners: Any, /) -> int: ...
+    def bc_read_process(self, pid: int, owners: Any, /) -> int: ...
+    def bc_read_facts(self, facts: Any, /) -> int: ...
+    def bc_list_addresses(
+        self,
+        out: Any,
+        capacity: int,
+        count: Any,
+        error: Any,
+        /,
+    ) -> int: ...
+    def bc_interface_index(self, name: bytes, /) -> int: ...
+    def bc_decode_sock_diag(
+        self,
+        data: Any,
+        length: int,
+        big_endian: int,
+        protocol: int,
+        port: int,
+        out: Any,
+        capacity: int,
+        count: Any,
+        status: Any,
+        /,
+    ) -> int: ...
+    def bc_decode_proc_net(
+        self,
+        data: Any,
+        length: int,
+        big_endian: int,
+        family: int,
+        protocol: int,
+        port: int,
+        out: Any,
+        capacity: int,
+        count: Any,
+        consumed: Any,
+        status: Any,
+        /,
+    ) -> int: ...
+    def bc_decode_proc_stat(self, data: Any, length: int, out: Any, /) -> int: ...
+
+lib: _Lib

@@ -1,0 +1,55 @@
+"""The verb `check`: diagnose targets, as text or JSON."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from bindcheck.cli.exit_codes import ExitCode
+from bindcheck.cli.output import print_lines, privileged_command, write
+from bindcheck.diagnosis import examine
+from bindcheck.model import Report, Verdict
+from bindcheck.observe import Observer
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from bindcheck.model import Diagnosis, Options
+    from bindcheck.target import Request
+
+_TIMEOUT_SECONDS = 10.0
+_CODES = {
+    Verdict.BINDABLE: ExitCode.BINDABLE,
+    Verdict.TRANSIENT: ExitCode.BINDABLE,
+    Verdict.CONDITIONAL: ExitCode.BLOCKED,
+    Verdict.BLOCKED: ExitCode.BLOCKED,
+    Verdict.UNKNOWN: ExitCode.UNKNOWN,
+}
+
+
+def run(
+    requests: Sequence[Request], options: Options, arguments: argparse.Namespace
+) -> ExitCode:
+    """Diagnose, print, and say how it went; the worst of 3, 1, 0 counts."""
+    observer = Observer()
+    results: list[Diagnosis] = []
+    for request in requests:
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
+        results += examine(request, options, observer, deadline=deadline)
+    report = Report(context=observer.context(), results=tuple(results))
+    if arguments.json:
+        from bindcheck.jsonform import dumps
+
+        write(dumps(report) + "\n")
+    else:
+        from bindcheck.render import report_lines
+
+        lines = report_lines(
+            report,
+            privileged_command=privileged_command([one.requested for one in requests]),
+            verbose=arguments.verbose,
+            quiet=arguments.quiet,
+        )
+        print_lines(lines, color=not arguments.no_color)
+    return max(_CODES[one.verdict] for one in results)

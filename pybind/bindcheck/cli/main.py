@@ -1,0 +1,106 @@
+"""From arguments to exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from bindcheck.cli.exit_codes import ExitCode
+from bindcheck.cli.parser import parse_arguments
+from bindcheck.errors import BindcheckError, TargetError
+from bindcheck.sanitize import sanitize
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    from bindcheck.model import Options
+    from bindcheck.target import Request
+
+    Verb = Callable[[Sequence[Request], Options, argparse.Namespace], ExitCode]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    try:
+        parsed = parse_arguments(arguments)
+        requests = [_request(one, parsed) for one in parsed.targets]
+        options = _options(parsed)
+        for request in requests:
+            from bindcheck.diagnosis import check_options
+
+            check_options(options, request)
+        code = _verb(parsed)(requests, options, parsed)
+        sys.stdout.flush()
+    except ValueError as error:  # a TargetError is one
+        return _trouble(str(error), ExitCode.USAGE)
+    except BindcheckError as error:
+        return _trouble(str(error), ExitCode.UNKNOWN)
+    except BrokenPipeError:
+        # The reader has gone (`| head`): nothing is left to say. Python would complain
+        # when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.UNKNOWN
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _verb(parsed: argparse.Namespace) -> Verb:
+    if parsed.verb == "probe":
+        from bindcheck.cli import probe
+
+        return probe.run
+    from bindcheck.cli import check
+
+    return check.run
+
+
+def _request(text: str, parsed: argparse.Namespace) -> Request:
+    from dataclasses import replace
+
+    from bindcheck.model import Family, Protocol
+    from bindcheck.target import parse
+
+    protocol = Protocol.UDP if parsed.udp else Protocol.TCP
+    request = parse(text, protocol=protocol)
+    if parsed.family is None:
+        return request
+    family = Family(parsed.family)
+    if request.packed and request.family is not family:
+        number = "4" if family is Family.INET else "6"
+        raise TargetError(
+            f"{text!r} is no IPv{number} address, which -{number} asks for"
+        )
+    return replace(request, family=family)
+
+
+def _options(parsed: argparse.Namespace) -> Options:
+    from bindcheck.model import Options
+
+    if parsed.device is not None:
+        _check_device(parsed.device)
+    return Options(
+        reuse_address=parsed.reuseaddr,
+        reuse_port=parsed.reuseport,
+        exclusive=parsed.exclusive,
+        v6only=parsed.v6only,
+        device=parsed.device,
+        freebind=parsed.freebind,
+        listen=parsed.listen,
+    )
+
+
+def _check_device(device: str) -> None:
+    from bindcheck import native
+
+    if native.interface_index(device) is None:
+        names = dict.fromkeys(one.interface for one in native.list_addresses())
+        there = f": there are {', '.join(names)}" if names else ""
+        raise ValueError(f"--device: no interface {device!r} here{there}")
+
+
+def _trouble(text: str, code: ExitCode) -> ExitCode:
+    sys.stderr.write(f"bindcheck: {sanitize(text)}\n")
+    return code

@@ -1,0 +1,81 @@
+"""Where lines go: colour on a terminal, plain text elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bindcheck.render import Line
+
+_DEFAULT_WIDTH = 80
+_NARROWEST = 20
+
+
+def write(text: str) -> None:
+    """Write to stdout; what its encoding cannot show becomes an escape."""
+    encoding = sys.stdout.encoding or "ascii"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def print_lines(lines: Sequence[Line], *, color: bool) -> None:
+    """Print lines wrapped to the width, in colour where that is wanted and possible."""
+    from bindcheck.render import wrap
+
+    width = _width()
+    rows = [(row, line.style) for line in lines for row in wrap(line, width)]
+    if not (color and _is_colour_terminal()):
+        write("".join(f"{row}\n" for row, _ in rows))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    for row, style in rows:
+        # A Text is never read as markup: "[/x]" in a command line stays what it is.
+        console.print(Text(row, style=style))
+
+
+def privileged_command(targets: Sequence[str]) -> list[str] | None:
+    """The command that root would run: the script by its absolute path.
+
+    Never `python -m`: as root that would run what lies in the current folder.
+    """
+    if getattr(os, "geteuid", lambda: 0)() == 0:
+        return None
+    script = _console_script()
+    if script is None or not all(one.isprintable() for one in (script, *targets)):
+        return None
+    options = [one for one in sys.argv[1:] if one.startswith("-") and one.isprintable()]
+    return [script, *options, *targets]
+
+
+def _console_script() -> str | None:
+    import shutil
+
+    beside = os.path.join(os.path.dirname(sys.executable), "bindcheck")  # noqa: PTH118, PTH120
+    if os.access(beside, os.X_OK):
+        return os.path.abspath(beside)  # noqa: PTH100
+    found = shutil.which("bindcheck")
+    return os.path.abspath(found) if found else None  # noqa: PTH100
+
+
+def _is_colour_terminal() -> bool:
+    return (
+        sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") != "dumb"
+    )
+
+
+def _width() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit() and int(columns) > 0:
+        return max(_NARROWEST, int(columns))
+    try:
+        return max(_NARROWEST, os.get_terminal_size(sys.stdout.fileno()).columns)
+    except (OSError, ValueError):
+        return _DEFAULT_WIDTH

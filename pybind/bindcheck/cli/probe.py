@@ -1,0 +1,38 @@
+"""The verb `probe`: the native call and its result, no diagnosis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bindcheck.cli.exit_codes import ExitCode
+from bindcheck.cli.output import write
+from bindcheck.diagnosis import probe_request
+from bindcheck.render import native_line
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from bindcheck.model import Options
+    from bindcheck.target import Request
+
+
+def run(
+    requests: Sequence[Request], options: Options, arguments: argparse.Namespace
+) -> ExitCode:
+    """Probe each target once and print a line for each, or JSON."""
+    attempts = [probe_request(request, options) for request in requests]
+    if arguments.json:
+        import json
+
+        from bindcheck.jsonform import SCHEMA, attempt_to_dict
+
+        answer = {
+            "schema": SCHEMA,
+            "attempts": [attempt_to_dict(attempt) for attempt in attempts],
+        }
+        write(json.dumps(answer, indent=2) + "\n")
+    else:
+        for attempt in attempts:
+            write(native_line(attempt) + "\n")
+    return ExitCode.BINDABLE if all(one.ok for one in attempts) else ExitCode.BLOCKED

@@ -1,0 +1,528 @@
+"""The words and records of a diagnosis: plain, frozen data.
+
+Values of the enumerations are the words of the JSON form. Readers of either must
+tolerate words that they do not know. Times are in milliseconds unless a field says
+otherwise, ports in host order, addresses as text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class Family(StrEnum):
+    """Address family of a socket."""
+
+    INET = "inet"
+    INET6 = "inet6"
+
+
+class SocketType(StrEnum):
+    """SOCK_STREAM or SOCK_DGRAM."""
+
+    STREAM = "stream"
+    DATAGRAM = "datagram"
+
+
+class Protocol(StrEnum):
+    """Transport protocol of a target or socket."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    MPTCP = "mptcp"
+    SCTP = "sctp"
+    UDPLITE = "udplite"
+
+    @property
+    def type(self) -> SocketType:
+        """The socket type that a server of this protocol uses."""
+        if self in (Protocol.UDP, Protocol.UDPLITE):
+            return SocketType.DATAGRAM
+        return SocketType.STREAM
+
+    @property
+    def table(self) -> Protocol:
+        """The protocol whose ports it shares: MPTCP sockets bind as TCP."""
+        return Protocol.TCP if self is Protocol.MPTCP else self
+
+
+class Domain(StrEnum):
+    """Whose number a native code is."""
+
+    ERRNO = "errno"
+    EAI = "eai"
+    WINSOCK = "winsock"
+
+
+class Step(StrEnum):
+    """The native call that failed."""
+
+    RESOLVE = "resolve"
+    SOCKET = "socket"
+    SETSOCKOPT = "setsockopt"
+    BIND = "bind"
+    LISTEN = "listen"
+    GETSOCKNAME = "getsockname"
+
+
+class State(StrEnum):
+    """TCP state as the kernel says it; `close` for a socket that is only bound."""
+
+    ESTABLISHED = "established"
+    SYN_SENT = "syn-sent"
+    SYN_RECV = "syn-recv"
+    FIN_WAIT_1 = "fin-wait-1"
+    FIN_WAIT_2 = "fin-wait-2"
+    TIME_WAIT = "time-wait"
+    CLOSE = "close"
+    CLOSE_WAIT = "close-wait"
+    LAST_ACK = "last-ack"
+    LISTEN = "listen"
+    CLOSING = "closing"
+    UNKNOWN = "unknown"
+
+
+class Kind(StrEnum):
+    """What kind of socket is in the way."""
+
+    LISTENER = "listener"
+    BOUND = "bound"
+    CONNECTION = "connection"
+    CLOSE_WAIT = "close-wait"
+    CLOSING_CONNECTION = "closing-connection"
+    TIME_WAIT = "time-wait"
+    DATAGRAM = "datagram"
+
+
+class Direction(StrEnum):
+    """Who opened a connection: connect() here, or accept() here."""
+
+    OUTGOING = "outgoing"
+    ACCEPTED = "accepted"
+
+
+class Overlap(StrEnum):
+    """Why the address of a socket collides with the target's."""
+
+    SAME_ADDRESS = "same-address"
+    HOLDER_WILDCARD = "holder-wildcard"
+    TARGET_WILDCARD = "target-wildcard"
+
+
+class Sharing(StrEnum):
+    """Why the reuse options that were asked for did not help."""
+
+    NOT_REQUESTED = "not-requested"
+    HOLDER_LACKS_OPTION = "holder-lacks-option"
+    HOLDER_LISTENING = "holder-listening"
+    OTHER_UID = "other-uid"
+    EXCLUSIVE = "exclusive"
+    NOT_POSSIBLE = "not-possible"
+    UNKNOWN = "unknown"
+
+
+class OwnerKind(StrEnum):
+    """Who has the socket."""
+
+    PROCESS = "process"
+    HIDDEN = "hidden"
+    KERNEL = "kernel"
+    IN_TRANSIT = "in-transit"
+    NONE = "none"
+
+
+class Trait(StrEnum):
+    """What else is known of an owner."""
+
+    OWN_COPY = "own-copy"
+    SAME_PROCESS = "same-process"
+    SUSPENDED = "suspended"
+    EXITING = "exiting"
+    SHARED = "shared"
+    SERVICE = "service"
+    CONTAINER = "container"
+
+
+class ReleaseHow(StrEnum):
+    """What frees the port."""
+
+    WHEN_OWNER_CLOSES = "when-owner-closes"
+    AFTER = "after"
+    MANUAL = "manual"
+
+
+class Blocks(StrEnum):
+    """Whether this blocker alone would make the bind fail."""
+
+    YES = "yes"
+    POSSIBLY = "possibly"
+
+
+class Verdict(StrEnum):
+    """The answer for one address."""
+
+    BINDABLE = "bindable"
+    BLOCKED = "blocked"
+    CONDITIONAL = "conditional"
+    TRANSIENT = "transient"
+    UNKNOWN = "unknown"
+
+
+class Certainty(StrEnum):
+    """How sure a cause is; `certain` when an observation leaves no other reading."""
+
+    CERTAIN = "certain"
+    LIKELY = "likely"
+    POSSIBLE = "possible"
+
+
+class CauseCode(StrEnum):
+    """Why the bind fails. Never renamed."""
+
+    LISTENER = "listener"
+    BOUND = "bound"
+    OUTGOING_CONNECTION = "outgoing-connection"
+    ACCEPTED_CONNECTION = "accepted-connection"
+    CLOSE_WAIT = "close-wait"
+    CLOSING_CONNECTION = "closing-connection"
+    TIME_WAIT = "time-wait"
+    DATAGRAM = "datagram"
+    EPHEMERAL_PORTS_EXHAUSTED = "ephemeral-ports-exhausted"
+    LISTEN_CONFLICT = "listen-conflict"
+    UNSEEN_BLOCKER = "unseen-blocker"
+    PRIVILEGED_PORT = "privileged-port"
+    OPTION_NOT_PERMITTED = "option-not-permitted"
+    ADDRESS_NOT_LOCAL = "address-not-local"
+    FAMILY_DISABLED = "family-disabled"
+    SCOPE_MISSING = "scope-missing"
+    SCOPE_UNKNOWN = "scope-unknown"
+    NAME_NOT_RESOLVED = "name-not-resolved"
+    PROTOCOL_UNAVAILABLE = "protocol-unavailable"
+    DEVICE_UNKNOWN = "device-unknown"
+    DESCRIPTOR_LIMIT = "descriptor-limit"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativeCode:
+    """A native number with its symbolic name (None: it has none) and system text."""
+
+    domain: Domain
+    code: int
+    name: str | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """An IP address and a port."""
+
+    address: str
+    port: int
+    scope_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One address to bind. `family` and `address` are None for an unresolved name."""
+
+    text: str
+    family: Family | None
+    protocol: Protocol
+    address: str | None
+    port: int
+    scope_id: int | None = None
+    packed: bytes = b""
+    """The address in network order, 4 or 16 bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Socket options of an attempt; None is "not said" and calls no setsockopt."""
+
+    reuse_address: bool | None = None
+    reuse_port: bool | None = None
+    exclusive: bool | None = None
+    v6only: bool | None = None
+    device: str | None = None
+    freebind: bool | None = None
+    listen: bool = False
+    backlog: int = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What the system said to one bind. `native` False: it was not asked, see `ok`."""
+
+    target: Target
+    options: Options
+    ok: bool | None
+    native: bool
+    step: Step | None
+    argument: str | None
+    error: NativeCode | None
+    bound: Endpoint | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """The attempt again with `changed`; `native` False: predicted, not called."""
+
+    changed: Mapping[str, bool | int | str]
+    native: bool
+    ok: bool | None
+    step: Step | None = None
+    error: NativeCode | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """A process that has a descriptor of a socket.
+
+    `start_id` (clock ticks since boot) and `pid` together name it for good. `folder`
+    is its working directory, `program` what it runs, for comparing two processes.
+    """
+
+    pid: int
+    start_id: int | None
+    fds: tuple[int, ...]
+    name: str
+    command: tuple[str, ...]
+    command_truncated: bool
+    uid: int | None
+    user: str | None
+    started: float | None
+    """Seconds since the epoch."""
+    parent: int | None
+    parent_name: str | None
+    state: str
+    folder: str | None
+    program: tuple[object, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Who has a socket, as far as it may be seen."""
+
+    kind: OwnerKind
+    traits: tuple[Trait, ...] = ()
+    uid: int | None = None
+    user: str | None = None
+    cgroup: str | None = None
+    unit: str | None = None
+    container: str | None = None
+    processes: tuple[Process, ...] = ()
+
+
+NO_OWNER = Owner(kind=OwnerKind.NONE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Socket:
+    """A row of the system's socket tables, with its owner where that was looked up."""
+
+    family: Family
+    protocol: Protocol
+    state: State
+    local: Endpoint
+    remote: Endpoint | None
+    packed: bytes
+    """The local address in network order."""
+    inode: int
+    cookie: int | None
+    uid: int | None
+    cgroup_id: int | None
+    device: int
+    """Interface index it is bound to, 0 for none."""
+    timer_ms: int | None
+    opened: Direction | None
+    v6only: bool | None
+    reuse_address: bool | None = None
+    reuse_port: bool | None = None
+    owner: Owner = NO_OWNER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """When the port is free again; `after_ms` by the kernel's own timer."""
+
+    how: ReleaseHow
+    after_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocker:
+    """`count` sockets of the same nature that are in the way; `socket` is one of them."""
+
+    kind: Kind
+    direction: Direction | None
+    overlap: Overlap
+    dual_stack: bool
+    sharing: Sharing
+    blocks: Blocks
+    count: int
+    release: Release
+    owner: Owner
+    socket: Socket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """Something to do; `tried` tells what a trial of it said, None if it had none."""
+
+    action: str
+    text: str
+    command: tuple[str, ...] | None = None
+    tried: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """One reason, with the positions of its blockers in Diagnosis.blockers."""
+
+    code: CauseCode
+    certainty: Certainty
+    blockers: tuple[int, ...] = ()
+    summary: str = ""
+    evidence: tuple[str, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextError:
+    """What the bind would meet once the present cause is gone."""
+
+    cause: CauseCode
+    error: NativeCode
+    blockers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something to know: a limit of what could be seen, or a warning."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """The answer for one address of one requested target."""
+
+    requested: str
+    target: Target
+    attempt: Attempt
+    verdict: Verdict
+    works_with: Mapping[str, bool] | None = None
+    causes: tuple[Cause, ...] = ()
+    blockers: tuple[Blocker, ...] = ()
+    trials: tuple[Trial, ...] = ()
+    next_errors: tuple[NextError, ...] = ()
+    warnings: tuple[Notice, ...] = ()
+    limits: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the machine allows; None is "not told here"."""
+
+    euid: int
+    capabilities: int
+    """Effective capabilities as bits."""
+    network_namespace: int | None
+    pid_namespace: int | None
+    user_namespace: int | None
+    owns_network_namespace: bool | None
+    unprivileged_port_start: int | None
+    ephemeral_range: tuple[int, int] | None
+    bind_v6only: bool | None
+    nonlocal_bind: Mapping[Family, bool | None]
+    ipv6_available: bool | None
+    ipv6_disabled: bool | None
+    ipv6_disabled_loopback: bool | None
+    loopback_up: bool | None
+    clock_ticks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterfaceAddress:
+    """An address that an interface has."""
+
+    family: Family
+    address: str
+    packed: bytes
+    interface: str
+    index: int
+    up: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What was there: the rows on the port, and what could not be seen."""
+
+    facts: Facts
+    sockets: tuple[Socket, ...] = ()
+    addresses: tuple[InterfaceAddress, ...] = ()
+    devices: Mapping[str, int] = field(default_factory=dict)
+    limits: tuple[Notice, ...] = ()
+    address_in_use: NativeCode | None = None
+    permission_denied: NativeCode | None = None
+    address_not_available: NativeCode | None = None
+    user: str | None = None
+    observed_at: float = 0.0
+    """Seconds since the epoch."""
+    bound_sockets_listed: bool | None = None
+    """Whether the tables show TCP sockets that are bound and not listening; None: this
+    was not tried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Where and when a report was made."""
+
+    platform: str
+    kernel: str
+    observed_at: float
+    """Seconds since the epoch."""
+    boot_id: str | None
+    euid: int
+    user: str | None
+    capabilities: tuple[str, ...]
+    network_namespace: int | None
+    pid_namespace: int | None
+
+
+_WORST_FIRST = (
+    Verdict.UNKNOWN,
+    Verdict.BLOCKED,
+    Verdict.CONDITIONAL,
+    Verdict.TRANSIENT,
+    Verdict.BINDABLE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One diagnosis for each address of each target."""
+
+    context: Context
+    results: tuple[Diagnosis, ...]
+
+    def __iter__(self) -> Iterator[Diagnosis]:
+        """Iterate over the diagnoses."""
+        return iter(self.results)
+
+    @property
+    def worst(self) -> Diagnosis:
+        """The diagnosis with the worst verdict, the first of equals."""
+        return min(self.results, key=lambda one: _WORST_FIRST.index(one.verdict))
+
+    @property
+    def ok(self) -> bool:
+        """Whether every address can be bound as asked."""
+        return self.worst.verdict in (Verdict.BINDABLE, Verdict.TRANSIENT)

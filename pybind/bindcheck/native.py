@@ -1,0 +1,488 @@
+"""The bridge to the C core: the only module that touches `ffi` and `lib`.
+
+Everything is copied out of C memory before a function returns. Numbers become the
+words of model.py here; nothing is judged.
+"""
+
+from __future__ import annotations
+
+from _socket import AF_INET, AF_INET6, inet_ntop
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bindcheck import _native
+from bindcheck._native import ffi, lib
+from bindcheck.errors import NativeError, StaleExtensionError
+from bindcheck.model import (
+    Attempt,
+    Direction,
+    Domain,
+    Endpoint,
+    Facts,
+    Family,
+    InterfaceAddress,
+    NativeCode,
+    Options,
+    Protocol,
+    Socket,
+    SocketType,
+    State,
+    Step,
+    Target,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ABI = 1
+if lib.BC_ABI != ABI:
+    raise StaleExtensionError(
+        f"{_native.__file__} has interface {lib.BC_ABI}, this bindcheck needs {ABI}: "
+        "build it again with `python -m pip install --force-reinstall --no-deps .` "
+        "(or `-e .` in a checkout), or delete the file if it is left over",
+    )
+
+DOMAINS = {
+    lib.BC_DOMAIN_ERRNO: Domain.ERRNO,
+    lib.BC_DOMAIN_EAI: Domain.EAI,
+    lib.BC_DOMAIN_WINSOCK: Domain.WINSOCK,
+}
+DOMAIN_NUMBERS = {word: number for number, word in DOMAINS.items()}
+STEPS = {
+    lib.BC_STEP_RESOLVE: Step.RESOLVE,
+    lib.BC_STEP_SOCKET: Step.SOCKET,
+    lib.BC_STEP_SETSOCKOPT: Step.SETSOCKOPT,
+    lib.BC_STEP_BIND: Step.BIND,
+    lib.BC_STEP_LISTEN: Step.LISTEN,
+    lib.BC_STEP_GETSOCKNAME: Step.GETSOCKNAME,
+}
+OPTIONS = {
+    lib.BC_OPTION_REUSE_ADDRESS: "SO_REUSEADDR",
+    lib.BC_OPTION_REUSE_PORT: "SO_REUSEPORT",
+    lib.BC_OPTION_EXCLUSIVE: "SO_EXCLUSIVEADDRUSE",
+    lib.BC_OPTION_V6ONLY: "IPV6_V6ONLY",
+    lib.BC_OPTION_DEVICE: "SO_BINDTODEVICE",
+    lib.BC_OPTION_FREEBIND: "IP_FREEBIND",
+}
+FAMILIES = {lib.BC_FAMILY_INET: Family.INET, lib.BC_FAMILY_INET6: Family.INET6}
+FAMILY_NUMBERS = {word: number for number, word in FAMILIES.items()}
+PROTOCOLS = {
+    lib.BC_PROTOCOL_TCP: Protocol.TCP,
+    lib.BC_PROTOCOL_UDP: Protocol.UDP,
+    lib.BC_PROTOCOL_SCTP: Protocol.SCTP,
+    lib.BC_PROTOCOL_UDPLITE: Protocol.UDPLITE,
+    lib.BC_PROTOCOL_MPTCP: Protocol.MPTCP,
+}
+PROTOCOL_NUMBERS = {word: number for number, word in PROTOCOLS.items()}
+STATES = {
+    lib.BC_STATE_ESTABLISHED: State.ESTABLISHED,
+    lib.BC_STATE_SYN_SENT: State.SYN_SENT,
+    lib.BC_STATE_SYN_RECV: State.SYN_RECV,
+    lib.BC_STATE_FIN_WAIT_1: State.FIN_WAIT_1,
+    lib.BC_STATE_FIN_WAIT_2: State.FIN_WAIT_2,
+    lib.BC_STATE_TIME_WAIT: State.TIME_WAIT,
+    lib.BC_STATE_CLOSE: State.CLOSE,
+    lib.BC_STATE_CLOSE_WAIT: State.CLOSE_WAIT,
+    lib.BC_STATE_LAST_ACK: State.LAST_ACK,
+    lib.BC_STATE_LISTEN: State.LISTEN,
+    lib.BC_STATE_CLOSING: State.CLOSING,
+}
+OPENED = {
+    lib.BC_OPENED_ACTIVELY: Direction.OUTGOING,
+    lib.BC_OPENED_PASSIVELY: Direction.ACCEPTED,
+}
+_STREAM = lib.BC_TYPE_STREAM
+_DATAGRAM = lib.BC_TYPE_DATAGRAM
+_TYPES = {
+    protocol: _STREAM if protocol.type is SocketType.STREAM else _DATAGRAM
+    for protocol in Protocol
+}
+_TRISTATE = {None: -1, False: 0, True: 1}
+# Looking types up by name costs cffi a parse at every call.
+_Request = ffi.typeof("bc_probe_request *")
+_Result = ffi.typeof("bc_probe_result *")
+_TIMER_TIME_WAIT = 3
+
+
+def error(domain: Domain, code: int) -> NativeCode:
+    """Name a native number and give the system's own text for it."""
+    number = DOMAIN_NUMBERS[domain]
+    text = ffi.new("char[]", 512)
+    status = lib.bc_error_message(number, code, text, 512)
+    if status == lib.BC_E_INVALID:
+        message = f"Unknown error {code}"
+    else:
+        message = _text(ffi.string(text))
+    name = lib.bc_error_name(number, code)
+    return NativeCode(
+        domain=domain,
+        code=code,
+        name=None if name == ffi.NULL else _text(ffi.string(name)),
+        message=message,
+    )
+
+
+def probe(target: Target, options: Options) -> Attempt:
+    """Make the native calls for one address and say what the system said."""
+    request = ffi.new(_Request)
+    local = request.local
+    local.family = FAMILY_NUMBERS[target.family]  # type: ignore[index]
+    local.port = target.port
+    local.scope_id = target.scope_id or 0
+    ffi.memmove(local.address, target.packed, len(target.packed))
+    request.protocol = PROTOCOL_NUMBERS[target.protocol]
+    request.type = _TYPES[target.protocol]
+    request.reuse_address = _TRISTATE[options.reuse_address]
+    request.reuse_port = _TRISTATE[options.reuse_port]
+    request.exclusive = _TRISTATE[options.exclusive]
+    request.v6only = _TRISTATE[options.v6only]
+    request.freebind = _TRISTATE[options.freebind]
+    if options.device is not None:
+        request.device = options.device.encode()
+    if options.listen:
+        request.listen = 1
+        request.backlog = options.backlog
+
+    result = ffi.new(_Result)
+    if lib.bc_probe(request, result) != lib.BC_OK:
+        raise NativeError(f"the C core refused the request for {target.text}")
+    failed = result.error
+    if failed.step == lib.BC_STEP_NONE:
+        return Attempt(
+            target=target,
+            options=options,
+            ok=True,
+            native=True,
+            step=None,
+            argument=None,
+            error=None,
+            bound=_endpoint(result.bound),
+        )
+    return Attempt(
+        target=target,
+        options=options,
+        ok=False,
+        native=True,
+        step=STEPS[failed.step],
+        argument=OPTIONS.get(failed.option),
+        error=error(DOMAINS[failed.domain], failed.code),
+        bound=None,
+    )
+
+
+def resolve(host: str, family: Family | None) -> tuple[Resolved, ...] | NativeCode:
+    """Look a host up with getaddrinfo; it may ask name servers."""
+    capacity = 16
+    count = ffi.new("size_t *")
+    failed = ffi.new("bc_error *")
+    number = lib.BC_FAMILY_NONE if family is None else FAMILY_NUMBERS[family]
+    while True:
+        found = ffi.new("bc_endpoint[]", capacity)
+        status = lib.bc_resolve(
+            host.encode("ascii"), number, found, capacity, count, failed
+        )
+        if status != lib.BC_E_TRUNCATED:
+            break
+        capacity = count[0]
+    if status != lib.BC_OK:
+        return error(DOMAINS[failed.domain], failed.code)
+    return tuple(
+        Resolved(
+            family=FAMILIES[one.family],
+            packed=_packed(one),
+            scope_id=one.scope_id or None,
+        )
+        for one in found[0 : count[0]]
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """An address that a name stands for."""
+
+    family: Family
+    packed: bytes
+    scope_id: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Rows of the socket tables; `source` is "sock_diag", "proc-net" or None."""
+
+    source: str | None
+    sockets: tuple[Socket, ...]
+    refused: NativeCode | None
+
+
+_SOURCES = {
+    lib.BC_SOURCE_SOCK_DIAG: "sock_diag",
+    lib.BC_SOURCE_PROC_NET: "proc-net",
+}
+
+
+def list_sockets(protocol: Protocol, port: int) -> Listing:
+    """List the sockets of a protocol on a local port (0: all), in every state."""
+    capacity = 256
+    count = ffi.new("size_t *")
+    listing = ffi.new("bc_listing *")
+    while True:
+        rows = ffi.new("bc_socket[]", capacity)
+        status = lib.bc_list_sockets(
+            PROTOCOL_NUMBERS[protocol], port, rows, capacity, count, listing
+        )
+        if status != lib.BC_E_TRUNCATED:
+            break
+        capacity = count[0] + 256  # more may come before the next dump
+    refused = None
+    if listing.refused.domain != lib.BC_DOMAIN_NONE:
+        refused = error(DOMAINS[listing.refused.domain], listing.refused.code)
+    return Listing(
+        source=_SOURCES.get(listing.source),
+        sockets=tuple(_socket(row) for row in rows[0 : count[0]]),
+        refused=refused,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A descriptor of a socket; options are None where they could not be read."""
+
+    inode: int
+    pid: int
+    fd: int
+    device: int | None
+    reuse_address: bool | None
+    reuse_port: bool | None
+    v6only: bool | None
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessFacts:
+    """A process as the system describes it; texts are raw bytes."""
+
+    pid: int
+    parent: int
+    uid: int
+    start_ticks: int
+    state: str
+    name: bytes
+    command: tuple[bytes, ...]
+    command_truncated: bool
+    folder: bytes
+    cgroup: bytes
+    executable: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """The answer of find_owners: who holds what, and how many could not be read."""
+
+    holders: tuple[Holder, ...]
+    processes: tuple[ProcessFacts, ...]
+    seen: int
+    unreadable: int
+    available: bool
+
+
+class _OwnerArrays:
+    """The arrays that the C core fills; they grow until everything fits."""
+
+    def __init__(self) -> None:
+        self.owners = ffi.new("bc_owners *")
+        self._allocate(64, 16, 32768)
+
+    def _allocate(self, holders: int, processes: int, text: int) -> None:
+        self.holders = ffi.new("bc_holder[]", holders)
+        self.processes = ffi.new("bc_process[]", processes)
+        self.text = ffi.new("char[]", text)
+        owners = self.owners
+        owners.holders, owners.holder_capacity = self.holders, holders
+        owners.processes, owners.process_capacity = self.processes, processes
+        owners.text, owners.text_capacity = self.text, text
+
+    def grow(self) -> None:
+        """Make room for twice what was found, because processes come and go."""
+        owners = self.owners
+        self._allocate(
+            2 * max(owners.holder_count, 32),
+            2 * max(owners.process_count, 8),
+            2 * max(owners.text_count, 16384),
+        )
+
+    def scan(self) -> Scan:
+        """Copy the answer out."""
+        owners = self.owners
+        text = ffi.buffer(self.text, owners.text_count)[:]
+        return Scan(
+            holders=tuple(
+                _holder(one) for one in self.holders[0 : owners.holder_count]
+            ),
+            processes=tuple(
+                _process(one, text) for one in self.processes[0 : owners.process_count]
+            ),
+            seen=owners.seen,
+            unreadable=owners.unreadable,
+            available=bool(owners.available),
+        )
+
+
+def find_owners(inodes: Sequence[int]) -> Scan:
+    """Find every descriptor of these sockets in every process that may be read."""
+    wanted = sorted(set(inodes))
+    numbers = ffi.new("uint64_t[]", wanted)
+    arrays = _OwnerArrays()
+    while lib.bc_find_owners(numbers, len(wanted), arrays.owners) == lib.BC_E_TRUNCATED:
+        arrays.grow()
+    return arrays.scan()
+
+
+def read_process(pid: int) -> ProcessFacts | None:
+    """Describe one process; None when there is none with that pid."""
+    arrays = _OwnerArrays()
+    status = lib.bc_read_process(pid, arrays.owners)
+    while status == lib.BC_E_TRUNCATED:
+        arrays.grow()
+        status = lib.bc_read_process(pid, arrays.owners)
+    return arrays.scan().processes[0] if status == lib.BC_OK else None
+
+
+def read_facts() -> Facts:
+    """Read what this machine allows the caller."""
+    raw = ffi.new("bc_facts *")
+    lib.bc_read_facts(raw)
+    ephemeral = (raw.ephemeral_low, raw.ephemeral_high)
+    return Facts(
+        euid=raw.euid,
+        capabilities=raw.capabilities,
+        network_namespace=raw.network_namespace or None,
+        pid_namespace=raw.pid_namespace or None,
+        user_namespace=raw.user_namespace or None,
+        owns_network_namespace=_boolean(raw.owns_network_namespace),
+        unprivileged_port_start=_count(raw.unprivileged_port_start),
+        ephemeral_range=ephemeral if min(ephemeral) >= 0 else None,
+        bind_v6only=_boolean(raw.bind_v6only),
+        nonlocal_bind={
+            Family.INET: _boolean(raw.nonlocal_bind4),
+            Family.INET6: _boolean(raw.nonlocal_bind6),
+        },
+        ipv6_available=_boolean(raw.ipv6_available),
+        ipv6_disabled=_boolean(raw.ipv6_disabled),
+        ipv6_disabled_loopback=_boolean(raw.ipv6_disabled_loopback),
+        loopback_up=_boolean(raw.loopback_up),
+        clock_ticks=raw.clock_ticks,
+    )
+
+
+def list_addresses() -> tuple[InterfaceAddress, ...]:
+    """List the addresses of the interfaces; empty where the system cannot be asked."""
+    capacity = 64
+    count = ffi.new("size_t *")
+    failed = ffi.new("bc_error *")
+    while True:
+        rows = ffi.new("bc_interface_address[]", capacity)
+        if lib.bc_list_addresses(rows, capacity, count, failed) != lib.BC_E_TRUNCATED:
+            break
+        capacity = 2 * count[0]
+    return tuple(
+        InterfaceAddress(
+            family=FAMILIES[one.address.family],
+            address=_endpoint(one.address).address,
+            packed=_packed(one.address),
+            interface=_text(ffi.string(one.interface)),
+            index=one.index,
+            up=bool(one.up),
+        )
+        for one in rows[0 : count[0]]
+    )
+
+
+def interface_index(name: str) -> int | None:
+    """The index of a network interface here, None when there is none of that name."""
+    raw = name.encode("utf-8", "surrogateescape")
+    if not raw or b"\0" in raw:
+        return None
+    return lib.bc_interface_index(raw) or None
+
+
+def _text(raw: Any) -> str:
+    r"""Decode foreign bytes; what is no UTF-8 stays visible as \\xNN."""
+    return bytes(raw).decode("utf-8", "backslashreplace")
+
+
+def _boolean(value: int) -> bool | None:
+    return None if value < 0 else value != 0
+
+
+def _count(value: int) -> int | None:
+    return None if value < 0 else value
+
+
+def _packed(endpoint: Any) -> bytes:
+    size = 4 if endpoint.family == lib.BC_FAMILY_INET else 16
+    return bytes(ffi.buffer(endpoint.address, size))
+
+
+def _endpoint(raw: Any) -> Endpoint:
+    packed = _packed(raw)
+    return Endpoint(
+        address=inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed),
+        port=raw.port,
+        scope_id=raw.scope_id or None,
+    )
+
+
+def _socket(row: Any) -> Socket:
+    remote = _endpoint(row.remote)
+    return Socket(
+        family=FAMILIES[row.local.family],
+        protocol=PROTOCOLS[row.protocol],
+        state=STATES.get(row.state, State.UNKNOWN),
+        local=_endpoint(row.local),
+        remote=remote if remote.port else None,
+        packed=_packed(row.local),
+        inode=row.inode,
+        cookie=row.cookie or None,
+        uid=row.uid if row.inode else None,
+        cgroup_id=row.cgroup_id or None,
+        device=row.device,
+        timer_ms=row.expires_ms if row.timer == _TIMER_TIME_WAIT else None,
+        opened=OPENED.get(row.opened),
+        v6only=_boolean(row.v6only),
+    )
+
+
+def _holder(raw: Any) -> Holder:
+    known = bool(raw.options_read)
+    return Holder(
+        inode=raw.inode,
+        pid=raw.pid,
+        fd=raw.fd,
+        device=raw.device if known else None,
+        reuse_address=_boolean(raw.reuse_address) if known else None,
+        reuse_port=_boolean(raw.reuse_port) if known else None,
+        v6only=_boolean(raw.v6only),
+        protocol=_text(ffi.string(raw.protocol)),
+    )
+
+
+def _process(raw: Any, text: bytes) -> ProcessFacts:
+    def part(name: str) -> bytes:
+        offset = getattr(raw, f"{name}_offset")
+        return text[offset : offset + getattr(raw, f"{name}_length")]
+
+    command = part("command").removesuffix(b"\0")
+    executable = (raw.exe_device, raw.exe_inode)
+    return ProcessFacts(
+        pid=raw.pid,
+        parent=raw.parent,
+        uid=raw.uid,
+        start_ticks=raw.start_ticks,
+        state=chr(raw.state),
+        name=part("name").removesuffix(b"\n"),
+        command=tuple(command.split(b"\0")) if command else (),
+        command_truncated=bool(raw.command_truncated),
+        folder=part("folder"),
+        cgroup=part("cgroup"),
+        executable=executable if raw.exe_inode else None,
+    )

@@ -1,0 +1,415 @@
+"""What is there: tables, owners, facts. Observes, and judges nothing.
+
+An Observer keeps what it has read for the time of one report, so that several addresses
+of one port are judged by the same rows.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bindcheck import native
+from bindcheck.model import (
+    NO_OWNER,
+    Context,
+    Domain,
+    Notice,
+    OwnerKind,
+    Process,
+    Protocol,
+    Snapshot,
+    Socket,
+    State,
+)
+from bindcheck.rules.cgroup import path_of
+from bindcheck.rules.holders import covering_listener
+from bindcheck.rules.ownership import INITIAL_PID_NAMESPACE, Asking, owner_of
+from bindcheck.rules.program import program_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from bindcheck.model import Owner
+
+_STATES = {
+    "R": "running",
+    "S": "sleeping",
+    "D": "disk-sleep",
+    "T": "stopped",
+    "t": "traced",
+    "Z": "zombie",
+    "X": "dead",
+    "I": "idle",
+}
+
+
+class Observer:
+    """Reads the system; one for each report."""
+
+    def __init__(self, asking: Asking | None = None) -> None:
+        self.asking = asking
+        self.facts = native.read_facts()
+        self._owners: dict[int, tuple[Socket, Owner]] = {}
+        self._scan: native.Scan | None = None
+
+    def look(self, protocol: Protocol, port: int, device: str | None) -> Snapshot:
+        """Read the rows on a port, without their owners."""
+        limits: list[Notice] = []
+        listing = native.list_sockets(protocol.table, port)
+        if listing.source is None:
+            limits.append(_no_tables(protocol, listing))
+        elif listing.source != "sock_diag":
+            reason = listing.refused.message if listing.refused else "not there"
+            limits.append(
+                Notice(
+                    code="bound-sockets-not-listed",
+                    text="the kernel's socket query is not available "
+                    f"({reason}): /proc/net was read, which does not show sockets "
+                    "that are bound and not listening",
+                )
+            )
+        index = native.interface_index(device) if device else None
+        return Snapshot(
+            facts=self.facts,
+            sockets=listing.sockets,
+            devices={device: index} if device and index else {},
+            limits=tuple(limits),
+            address_in_use=native.error(Domain.ERRNO, errno.EADDRINUSE),
+            permission_denied=native.error(Domain.ERRNO, errno.EACCES),
+            address_not_available=native.error(Domain.ERRNO, errno.EADDRNOTAVAIL),
+            user=user_name(self.facts.euid),
+            observed_at=time.time(),
+        )
+
+    def with_addresses(self, snapshot: Snapshot) -> Snapshot:
+        """Add the addresses that the interfaces have."""
+        return replace(snapshot, addresses=native.list_addresses())
+
+    def with_owners(self, snapshot: Snapshot, wanted: Iterable[Socket]) -> Snapshot:
+        """Look up who has the `wanted` rows."""
+        inodes = {row.inode for row in wanted if row.inode}
+        # A row that waits to be accepted belongs to its listener.
+        waiting = [row for row in wanted if _waits_for_accept(row)]
+        for row in waiting:
+            listener = covering_listener(row, snapshot.sockets)
+            if listener is not None:
+                inodes.add(listener.inode)
+        if not inodes:
+            return snapshot
+        scan = native.find_owners(sorted(inodes))
+        found = {
+            row.inode: self._owned(row, scan)
+            for row in snapshot.sockets
+            if row.inode in inodes
+        }
+        found = _name_hidden(found)
+        rows = []
+        for row in snapshot.sockets:
+            owned = found.get(row.inode, row)
+            if _waits_for_accept(row):
+                listener = covering_listener(row, snapshot.sockets)
+                if listener is not None and listener.inode in found:
+                    owned = replace(row, owner=found[listener.inode].owner)
+            rows.append(owned)
+        limits = (*snapshot.limits, *self._owner_limits(scan))
+        return replace(snapshot, sockets=tuple(rows), limits=limits)
+
+    def sees_bound_sockets(self) -> bool:
+        """Whether the tables show a TCP socket that is bound and not listening.
+
+        Tried with a socket of our own: kernels before 6.8 ignore the question.
+        """
+        import _socket
+
+        own = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+        try:
+            own.bind(("127.0.0.1", 0))
+            rows = native.list_sockets(Protocol.TCP, own.getsockname()[1]).sockets
+            inode = os.fstat(own.fileno()).st_ino
+            return any(row.inode == inode for row in rows)
+        except OSError:
+            return False
+        finally:
+            own.close()
+
+    def context(self) -> Context:
+        """Where and when."""
+        return Context(
+            platform=sys.platform,
+            kernel=os.uname().release if sys.platform != "win32" else "",
+            observed_at=time.time(),
+            boot_id=_boot_id(),
+            euid=self.facts.euid,
+            user=user_name(self.facts.euid),
+            capabilities=tuple(
+                name
+                for bit, name in enumerate(CAPABILITIES)
+                if self.facts.capabilities >> bit & 1
+            ),
+            network_namespace=self.facts.network_namespace,
+            pid_namespace=self.facts.pid_namespace,
+        )
+
+    def _owned(self, row: Socket, scan: native.Scan) -> Socket:
+        holders = [one for one in scan.holders if one.inode == row.inode]
+        pids = dict.fromkeys(one.pid for one in holders)
+        facts = {one.pid: one for one in scan.processes}
+        described = tuple(
+            describe_process(
+                facts[pid],
+                tuple(one.fd for one in holders if one.pid == pid),
+                self.facts.clock_ticks,
+            )
+            for pid in pids
+            if pid in facts
+        )
+        processes = tuple(
+            sorted(described, key=lambda one: (one.start_id or 0, one.pid))
+        )
+        read = next((one for one in holders if one.reuse_address is not None), None)
+        cgroups = [path_of(facts[one.pid].cgroup) for one in processes]
+        cgroup = cgroups[0] if cgroups else cgroup_path(row.cgroup_id)
+        owner = owner_of(
+            row,
+            processes,
+            everything_readable=scan.available
+            and scan.unreadable == 0
+            and self.facts.pid_namespace == INITIAL_PID_NAMESPACE,
+            cgroup=cgroup,
+            user=user_name(row.uid),
+            asking=self.asking,
+        )
+        is_mptcp = any(one.protocol.startswith("MPTCP") for one in holders)
+        return replace(
+            row,
+            owner=owner,
+            protocol=Protocol.MPTCP if is_mptcp else row.protocol,
+            reuse_address=read.reuse_address if read else None,
+            reuse_port=read.reuse_port if read else None,
+            v6only=row.v6only if row.v6only is not None or not read else read.v6only,
+        )
+
+    def _owner_limits(self, scan: native.Scan) -> list[Notice]:
+        if not scan.available:
+            return [Notice(code="no-process-table", text="/proc cannot be read here")]
+        limits = []
+        if scan.unreadable:
+            who = user_name(self.facts.euid) or f"uid {self.facts.euid}"
+            limits.append(
+                Notice(
+                    code="processes-unreadable",
+                    text=f"{scan.unreadable} of {scan.seen} processes "
+                    f"cannot be read by {who}",
+                )
+            )
+        if self.facts.pid_namespace not in (None, INITIAL_PID_NAMESPACE):
+            limits.append(
+                Notice(
+                    code="pid-namespace",
+                    text="processes outside of this pid namespace (container) "
+                    "cannot be seen",
+                )
+            )
+        return limits
+
+
+def describe_process(
+    facts: native.ProcessFacts, fds: tuple[int, ...], clock_ticks: int
+) -> Process:
+    """Turn what the system says of a process into a Process."""
+    command = tuple(_decode(one) for one in facts.command)
+    folder = _decode(facts.folder) or None
+    parent = native.read_process(facts.parent) if facts.parent else None
+    if parent is not None and parent.start_ticks > facts.start_ticks:
+        parent = None  # a reused pid
+    return Process(
+        pid=facts.pid,
+        start_id=facts.start_ticks,
+        fds=tuple(sorted(set(fds))),
+        name=_decode(facts.name),
+        command=command,
+        command_truncated=facts.command_truncated,
+        uid=facts.uid,
+        user=user_name(facts.uid),
+        started=_boot_time() + facts.start_ticks / clock_ticks,
+        parent=facts.parent or None,
+        parent_name=_decode(parent.name) if parent else None,
+        state=_STATES.get(facts.state, "unknown"),
+        folder=folder,
+        program=program_of(facts.executable, command, folder),
+    )
+
+
+def asking_process() -> Asking | None:
+    """Describe the calling process, for recognising its copies."""
+    try:
+        pid = int(os.readlink("/proc/self"))  # noqa: PTH115
+    except (OSError, ValueError):
+        return None
+    facts = native.read_process(pid)
+    if facts is None:
+        return None
+    command = tuple(_decode(one) for one in facts.command)
+    folder = _decode(facts.folder) or None
+    return Asking(pid=pid, program=program_of(facts.executable, command, folder))
+
+
+def user_name(uid: int | None) -> str | None:
+    """The name of a uid, None when it has none here."""
+    if uid is None or sys.platform == "win32":
+        return None
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):
+        return None
+
+
+def cgroup_path(identifier: int | None) -> str | None:
+    """The path of a cgroup v2 folder from its inode, which is its id."""
+    mount = _cgroup_mount() if identifier else None
+    if mount is None:
+        return None
+    try:
+        if os.stat(mount).st_ino == identifier:  # noqa: PTH116
+            return "/"
+    except OSError:
+        return None
+    pending = [mount]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                folders = [one for one in entries if one.is_dir(follow_symlinks=False)]
+        except OSError:
+            continue
+        for one in folders:
+            if one.inode() == identifier:
+                return one.path.removeprefix(mount)
+        pending += [one.path for one in folders]
+    return None
+
+
+def _name_hidden(found: Mapping[int, Socket]) -> dict[int, Socket]:
+    """Tell MPTCP from TCP where no descriptor could be asked."""
+    unnamed = [
+        row
+        for row in found.values()
+        if row.protocol is Protocol.TCP
+        and row.state is not State.CLOSE
+        and row.owner.kind is not OwnerKind.PROCESS
+    ]
+    if not unnamed:
+        return dict(found)
+    rows = native.list_sockets(Protocol.MPTCP, unnamed[0].local.port).sockets
+    mptcp = {row.inode for row in rows}
+    return {
+        inode: replace(row, protocol=Protocol.MPTCP)
+        if row in unnamed and inode in mptcp
+        else row
+        for inode, row in found.items()
+    }
+
+
+def _no_tables(protocol: Protocol, listing: native.Listing) -> Notice:
+    if sys.platform != "linux":
+        return Notice(
+            code="tables-unsupported",
+            text=f"socket tables are not supported here yet ({sys.platform})",
+        )
+    reason = listing.refused.message if listing.refused else "unknown"
+    return Notice(
+        code="no-socket-table",
+        text=f"the kernel lists no {protocol} sockets ({reason})",
+    )
+
+
+def _waits_for_accept(row: Socket) -> bool:
+    return (
+        not row.inode
+        and row.state in (State.ESTABLISHED, State.CLOSE_WAIT)
+        and row.owner is NO_OWNER
+    )
+
+
+def _decode(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _boot_time() -> float:
+    clock: Callable[[int], float] | None = getattr(time, "clock_gettime", None)
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    if clock is None or boottime is None:
+        return 0.0
+    return time.time() - clock(boottime)
+
+
+def _boot_id() -> str | None:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def _cgroup_mount() -> str | None:
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                before, _, after = line.partition(" - ")
+                if after.startswith("cgroup2 "):
+                    return before.split(" ")[4]
+    except OSError:
+        pass
+    return None
+
+
+# include/uapi/linux/capability.h, by bit
+CAPABILITIES = (
+    "chown",
+    "dac_override",
+    "dac_read_search",
+    "fowner",
+    "fsetid",
+    "kill",
+    "setgid",
+    "setuid",
+    "setpcap",
+    "linux_immutable",
+    "net_bind_service",
+    "net_broadcast",
+    "net_admin",
+    "net_raw",
+    "ipc_lock",
+    "ipc_owner",
+    "sys_module",
+    "sys_rawio",
+    "sys_chroot",
+    "sys_ptrace",
+    "sys_pacct",
+    "sys_admin",
+    "sys_boot",
+    "sys_nice",
+    "sys_resource",
+    "sys_time",
+    "sys_tty_config",
+    "mknod",
+    "lease",
+    "audit_write",
+    "audit_control",
+    "setfcap",
+    "mac_override",
+    "mac_admin",
+    "syslog",
+    "wake_alarm",
+    "block_suspend",
+    "audit_read",
+    "perfmon",
+    "bpf",
+    "checkpoint_restore",
+)

@@ -1,0 +1,40 @@
+"""Smaller public doors: what a number means, and the table of sockets."""
+
+from __future__ import annotations
+
+import sys
+
+from bindcheck import native
+from bindcheck.model import Domain, NativeCode, Protocol, Socket
+from bindcheck.observe import Observer
+
+
+def native_code(code: int, *, domain: str | None = None) -> NativeCode:
+    """Name a native error number and give this system's own text for it.
+
+    Args:
+        code: the number, for instance 98.
+        domain: "errno", "eai" (getaddrinfo) or "winsock"; without one errno, on Windows
+            winsock for numbers from 10000 on.
+    """
+    if domain is None:
+        windows = sys.platform == "win32" and code >= 10000
+        domain = Domain.WINSOCK if windows else Domain.ERRNO
+    return native.error(Domain(domain), code)
+
+
+def sockets(
+    *, port: int = 0, protocol: str = Protocol.TCP, owners: bool = True
+) -> tuple[Socket, ...]:
+    """List the sockets on a local port (0: all ports) with their owners.
+
+    Args:
+        port: a local port, host order.
+        protocol: tcp, udp, mptcp, sctp or udplite.
+        owners: also look up who has them; other users' pids need privilege.
+    """
+    observer = Observer()
+    snapshot = observer.look(Protocol(protocol), port, None)
+    if owners:
+        snapshot = observer.with_owners(snapshot, snapshot.sockets)
+    return snapshot.sockets

@@ -1,0 +1,310 @@
+"""A report as text for a person in trouble: the answer, the error, why, what helps.
+
+Builds plain lines with a style each. The same lines go to a terminal in colour and to a
+pipe without. Prose is wrapped, commands never.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bindcheck.model import (
+    CauseCode,
+    Certainty,
+    OwnerKind,
+    Verdict,
+)
+from bindcheck.rules.remedies.linux import option_name
+from bindcheck.sanitize import sanitize
+from bindcheck.wording import duration, endpoint_of, who
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bindcheck.model import Attempt, Cause, Diagnosis, NativeCode, Remedy, Report
+
+# What an unreadable process table hides is worth a line only where it hides the answer.
+_QUIET_LIMITS = frozenset({"processes-unreadable", "pid-namespace"})
+_COLOURS = {
+    Verdict.BINDABLE: "bold green",
+    Verdict.TRANSIENT: "bold green",
+    Verdict.CONDITIONAL: "bold yellow",
+    Verdict.BLOCKED: "bold red",
+    Verdict.UNKNOWN: "bold magenta",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of output; `wrap` is False for what will be pasted."""
+
+    text: str
+    style: str = ""
+    indent: int = 0
+    wrap: bool = True
+
+
+def report_lines(
+    report: Report,
+    *,
+    privileged_command: Sequence[str] | None = None,
+    verbose: bool = False,
+    quiet: bool = False,
+) -> list[Line]:
+    """Lay a report out.
+
+    Args:
+        report: what to show.
+        privileged_command: the command that would show hidden pids when run as root,
+            without "sudo".
+        verbose: show every limit and all remedies.
+        quiet: only the answers.
+    """
+    lines: list[Line] = []
+    for group in _merged(report.results):
+        if lines and not quiet:
+            lines.append(Line(""))
+        head = _headline(group)
+        lines.append(head)
+        if not quiet:
+            lines += _body(group, privileged_command, verbose=verbose)
+    return lines
+
+
+def native_line(attempt: Attempt) -> str:
+    """An attempt in one line, as the verb `probe` prints it."""
+    text = attempt.target.text
+    if attempt.error is None:
+        bound = attempt.bound.port if attempt.bound else attempt.target.port
+        return f"{text} ok" + (f" (port {bound})" if not attempt.target.port else "")
+    argument = f" {attempt.argument}" if attempt.argument else ""
+    return f"{text} {attempt.step}{argument}: {_error(attempt.error)}"
+
+
+def wrap(line: Line, width: int) -> list[str]:
+    """Break a line at blanks; continuation lines are indented two further."""
+    indent = " " * line.indent
+    if not line.wrap or line.indent + cells(line.text) <= width:
+        return [indent + line.text]
+    rows: list[str] = []
+    row, room = "", width - line.indent
+    for word in line.text.split(" "):
+        longer = f"{row} {word}" if row else word
+        if row and cells(longer) > room:
+            rows.append(row)
+            row, room = word, width - line.indent - 2
+        else:
+            row = longer
+    rows.append(row)
+    return [indent + ("  " if number else "") + one for number, one in enumerate(rows)]
+
+
+def cells(text: str) -> int:
+    """How many columns a text takes; wide characters take two."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(
+        0 if combining(one) else 1 + (east_asian_width(one) in "WF") for one in text
+    )
+
+
+def _merged(results: Sequence[Diagnosis]) -> Iterator[list[Diagnosis]]:
+    """Put together what says the same of several addresses of one request."""
+    groups: dict[tuple[object, ...], list[Diagnosis]] = {}
+    for one in results:
+        groups.setdefault(_same(one), []).append(one)
+    yield from groups.values()
+
+
+def _same(one: Diagnosis) -> tuple[object, ...]:
+    return (
+        one.requested,
+        one.verdict,
+        one.attempt.step,
+        one.attempt.error,
+        tuple(cause.code for cause in one.causes),
+        tuple(
+            (blocker.kind, blocker.socket.inode, blocker.socket.cookie)
+            for blocker in one.blockers
+        ),
+        tuple((*trial.changed.items(), trial.ok) for trial in one.trials),
+        one.target.address is None,
+        tuple(notice.code for notice in one.limits),
+        one.next_errors == (),
+    )
+
+
+def _headline(group: Sequence[Diagnosis]) -> Line:
+    first = group[0]
+    name = " and ".join(_short(group))
+    style = _COLOURS[first.verdict]
+    text = {
+        Verdict.BINDABLE: f"{name} can be bound",
+        Verdict.TRANSIENT: f"{name} can be bound now; a moment ago it could not",
+        Verdict.CONDITIONAL: f"{name} can be bound only with SO_REUSEADDR",
+        Verdict.UNKNOWN: f"could not find out whether {name} can be bound",
+        Verdict.BLOCKED: f"{name} cannot be bound",
+    }[first.verdict]
+    if first.verdict is Verdict.BLOCKED:
+        text += _because(first)
+    elif first.verdict is Verdict.BINDABLE and not first.target.port:
+        port = first.attempt.bound.port if first.attempt.bound else 0
+        text += f" (the system chose port {port}, which is free again)"
+    if first.verdict is Verdict.BINDABLE and not first.attempt.native:
+        text += " (predicted: trying could take traffic from the holder)"
+    return Line(text, style)
+
+
+def _short(group: Sequence[Diagnosis]) -> list[str]:
+    """The targets; the protocol is said once."""
+    texts = [sanitize(one.target.text) for one in group]
+    suffix = f"/{group[0].target.protocol}"
+    return [text.removesuffix(suffix) for text in texts[:-1]] + texts[-1:]
+
+
+def _because(one: Diagnosis) -> str:
+    cause = one.causes[0]
+    if cause.code is CauseCode.TIME_WAIT:
+        after = one.blockers[cause.blockers[0]].release.after_ms
+        if after is not None:
+            return f" for about {duration(after / 1000)}: {cause.summary}"
+    return f": {cause.summary}"
+
+
+def _body(
+    group: Sequence[Diagnosis],
+    privileged_command: Sequence[str] | None,
+    *,
+    verbose: bool,
+) -> list[Line]:
+    first = group[0]
+    lines: list[Line] = []
+    attempt = first.attempt
+    if attempt.error is not None:
+        step = str(attempt.step) + (f" {attempt.argument}" if attempt.argument else "")
+        predicted = "" if attempt.native else " (predicted, not called)"
+        lines.append(Line(f"{step}: {_error(attempt.error)}{predicted}", "dim", 2))
+    lines += _why(group)
+    lines += _next_errors(first)
+    lines += _remedies(first)
+    lines += _limits(first, verbose=verbose)
+    hidden = any(one.owner.kind is OwnerKind.HIDDEN for one in first.blockers)
+    if hidden and privileged_command:
+        import shlex
+
+        lines.append(Line("to see the pid"))
+        command = shlex.join(["sudo", *privileged_command])
+        lines.append(Line(command, "cyan", 2, wrap=False))
+    return lines
+
+
+def _why(group: Sequence[Diagnosis]) -> list[Line]:
+    first = group[0]
+    lines: list[str] = []
+    for index, cause in enumerate(first.causes):
+        if index:
+            lines.append(f"also: {cause.summary}{_doubt(cause)}")
+        for one in group:
+            lines += one.causes[index].evidence
+    tried = _tried(first)
+    if tried:
+        lines.append(tried)
+    if not lines:
+        return []
+    doubt = _doubt(first.causes[0]) if first.causes else ""
+    return [
+        Line(f"why{doubt}"),
+        *(Line(text, "", 2) for text in dict.fromkeys(lines)),
+    ]
+
+
+def _doubt(cause: Cause) -> str:
+    return "" if cause.certainty is Certainty.CERTAIN else f" ({cause.certainty})"
+
+
+def _tried(one: Diagnosis) -> str:
+    """The trials of options in one line, with their native results."""
+    parts = []
+    for trial in one.trials:
+        for name in trial.changed:
+            if name == "port" or trial.ok is None:
+                continue
+            result = (
+                "works" if trial.ok else f"{trial.error.code if trial.error else ''}"
+            )
+            predicted = "" if trial.native else " (predicted)"
+            parts.append(f"{option_name(name)} {result}{predicted}")
+    if not parts:
+        return ""
+    text = f"tried: {', '.join(parts)}"
+    lingering = (CauseCode.TIME_WAIT, CauseCode.CLOSING_CONNECTION)
+    refuted = any(
+        dict(trial.changed) == {"reuse_address": True} and trial.ok is False
+        for trial in one.trials
+    )
+    if refuted and all(cause.code in lingering for cause in one.causes):
+        text += " (SO_REUSEADDR would help only if the old server had set it too)"
+    return text
+
+
+def _next_errors(one: Diagnosis) -> list[Line]:
+    lines = []
+    for following in one.next_errors:
+        lines.append(Line(f"and then: {_error(following.error)}", "yellow"))
+        seen = set()
+        for index in following.blockers:
+            blocker = one.blockers[index]
+            text = (
+                f"{blocker.kind} on {endpoint_of(blocker.socket)}: {who(blocker.owner)}"
+            )
+            if text not in seen:
+                seen.add(text)
+                lines.append(Line(text, "", 2))
+    return lines
+
+
+def _remedies(one: Diagnosis) -> list[Line]:
+    lines = []
+    remedies = dict.fromkeys(
+        remedy for cause in one.causes for remedy in cause.remedies
+    )
+    for remedy in remedies:
+        lines += _remedy(remedy)
+    return [Line("what helps"), *lines] if lines else []
+
+
+def _remedy(remedy: Remedy) -> list[Line]:
+    if remedy.command is None:
+        return [Line(remedy.text, "", 2)]
+    import shlex
+
+    command = Line(shlex.join(remedy.command), "cyan", 2, wrap=False)
+    if remedy.action == "stop-holder":
+        return [command]  # says itself what it does
+    return [Line(remedy.text.rstrip(":") + ":", "", 2), command]
+
+
+def _limits(one: Diagnosis, *, verbose: bool) -> list[Line]:
+    hidden = any(
+        blocker.owner.kind in (OwnerKind.HIDDEN, OwnerKind.IN_TRANSIT)
+        for blocker in one.blockers
+    )
+    shown = [
+        notice
+        for notice in one.limits
+        if verbose or hidden or notice.code not in _QUIET_LIMITS
+    ]
+    if not shown and not one.warnings:
+        return []
+    return [
+        Line("note"),
+        *(Line(notice.text, "", 2) for notice in (*one.warnings, *shown)),
+    ]
+
+
+def _error(error: NativeCode) -> str:
+    name = f" {error.name}" if error.name else ""
+    return f'{error.code}{name} "{sanitize(error.message)}"'

@@ -1,0 +1,133 @@
+"""(Attempt, trials, snapshot) to a diagnosis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bindcheck.model import (
+    CauseCode,
+    Diagnosis,
+    NextError,
+    SocketType,
+    Step,
+    Verdict,
+)
+from bindcheck.rules import in_use, refusals
+from bindcheck.rules.holders import blockers
+
+if TYPE_CHECKING:
+    from bindcheck.model import Attempt, Blocker, Snapshot, Trial
+
+IN_USE = frozenset({"EADDRINUSE", "WSAEADDRINUSE"})
+
+
+def is_in_use(attempt: Attempt) -> bool:
+    """Whether the attempt failed because the address is taken."""
+    return attempt.error is not None and attempt.error.name in IN_USE
+
+
+def decide(
+    requested: str,
+    attempt: Attempt,
+    trials: tuple[Trial, ...],
+    snapshot: Snapshot,
+    *,
+    came_free: bool = False,
+) -> Diagnosis:
+    """Decide the verdict, the causes and what comes next.
+
+    `came_free` tells that the same bind worked moments after it had failed.
+    """
+    target, options = attempt.target, attempt.options
+    if attempt.ok or came_free:
+        return Diagnosis(
+            requested=requested,
+            target=target,
+            attempt=attempt,
+            verdict=Verdict.TRANSIENT if came_free else Verdict.BINDABLE,
+            trials=trials,
+            limits=snapshot.limits,
+        )
+    if attempt.ok is None or is_in_use(attempt):
+        failed = attempt.native and attempt.step is Step.BIND
+        found = blockers(target, options, snapshot, failed=failed)
+        causes = in_use.causes(attempt, found, snapshot)
+        works_with = _works_with(attempt, trials)
+        verdict = Verdict.CONDITIONAL if works_with else Verdict.BLOCKED
+        if attempt.ok is None:
+            verdict = Verdict.UNKNOWN
+        return Diagnosis(
+            requested=requested,
+            target=target,
+            attempt=attempt,
+            verdict=verdict,
+            works_with=works_with,
+            causes=causes,
+            blockers=found,
+            trials=trials,
+            limits=snapshot.limits,
+        )
+    return _refused(requested, attempt, trials, snapshot)
+
+
+def _works_with(attempt: Attempt, trials: tuple[Trial, ...]) -> dict[str, bool] | None:
+    """SO_REUSEADDR decides when the caller did not say and the kernel would allow it.
+
+    Not for datagrams: there it would share or steal the traffic of the holder.
+    """
+    if attempt.target.protocol.type is not SocketType.STREAM:
+        return None
+    for trial in trials:
+        if trial.ok and dict(trial.changed) == {"reuse_address": True}:
+            return {"reuse_address": True}
+    return None
+
+
+def _refused(
+    requested: str, attempt: Attempt, trials: tuple[Trial, ...], snapshot: Snapshot
+) -> Diagnosis:
+    target, options = attempt.target, attempt.options
+    causes = refusals.causes(attempt, snapshot)
+    found: tuple[Blocker, ...] = ()
+    upcoming = [
+        _next(code, snapshot) for code in refusals.later_refusals(attempt, snapshot)
+    ]
+    if attempt.step is Step.BIND and snapshot.address_in_use:
+        found = blockers(target, options, snapshot, failed=False)
+        upcoming += [
+            NextError(
+                cause=cause.code,
+                error=snapshot.address_in_use,
+                blockers=cause.blockers,
+            )
+            for cause in (in_use.causes(attempt, found, snapshot) if found else ())
+        ]
+    unexplained = causes[0].code is CauseCode.UNKNOWN
+    return Diagnosis(
+        requested=requested,
+        target=target,
+        attempt=attempt,
+        verdict=Verdict.UNKNOWN if _our_own_limit(attempt) else Verdict.BLOCKED,
+        causes=causes,
+        blockers=found,
+        trials=trials,
+        next_errors=tuple(one for one in upcoming if one and not unexplained),
+        limits=snapshot.limits,
+    )
+
+
+def _next(code: CauseCode, snapshot: Snapshot) -> NextError | None:
+    error = {
+        CauseCode.PRIVILEGED_PORT: snapshot.permission_denied,
+        CauseCode.ADDRESS_NOT_LOCAL: snapshot.address_not_available,
+    }.get(code)
+    return NextError(cause=code, error=error) if error else None
+
+
+def _our_own_limit(attempt: Attempt) -> bool:
+    """A socket that could not even be made says nothing about the address."""
+    return (
+        attempt.step is Step.SOCKET
+        and attempt.error is not None
+        and (attempt.error.name in ("EMFILE", "ENFILE", "ENOMEM", "ENOBUFS"))
+    )

@@ -1,0 +1,222 @@
+"""From rows of the tables to blockers: kind, direction, owner, release."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bindcheck.model import (
+    Blocker,
+    Blocks,
+    Direction,
+    Kind,
+    OwnerKind,
+    Release,
+    ReleaseHow,
+    Snapshot,
+    Socket,
+    SocketType,
+    State,
+)
+from bindcheck.rules.overlap import Collision, Coverage, collide, coverage
+from bindcheck.rules.sharing import Asker, conflicts, devices_meet, sharing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bindcheck.model import Options, Target
+
+_KINDS = {
+    State.LISTEN: Kind.LISTENER,
+    State.CLOSE: Kind.BOUND,
+    State.ESTABLISHED: Kind.CONNECTION,
+    State.SYN_SENT: Kind.CONNECTION,
+    State.SYN_RECV: Kind.CONNECTION,
+    State.CLOSE_WAIT: Kind.CLOSE_WAIT,
+    State.FIN_WAIT_1: Kind.CLOSING_CONNECTION,
+    State.FIN_WAIT_2: Kind.CLOSING_CONNECTION,
+    State.CLOSING: Kind.CLOSING_CONNECTION,
+    State.LAST_ACK: Kind.CLOSING_CONNECTION,
+    State.TIME_WAIT: Kind.TIME_WAIT,
+}
+_DIRECTED = frozenset({Kind.CONNECTION, Kind.CLOSE_WAIT, Kind.TIME_WAIT})
+
+
+@dataclass(frozen=True, slots=True)
+class Overlapping:
+    """A row whose address and interface collide with the target's."""
+
+    socket: Socket
+    collision: Collision
+
+
+def target_coverage(target: Target, options: Options, snapshot: Snapshot) -> Coverage:
+    """What the attempt's address covers, with the system's default for IPV6_V6ONLY."""
+    v6only = options.v6only
+    if v6only is None:
+        v6only = bool(snapshot.facts.bind_v6only)
+    return coverage(target.packed, v6only=v6only)
+
+
+def asker(target: Target, options: Options, snapshot: Snapshot) -> Asker:
+    """Describe the new socket. A link-local scope binds it to that interface."""
+    device = snapshot.devices.get(options.device or "", 0)
+    return Asker.of(
+        options,
+        device=device or target.scope_id or 0,
+        uid=snapshot.facts.euid,
+    )
+
+
+def overlapping(
+    target: Target, options: Options, snapshot: Snapshot
+) -> tuple[Overlapping, ...]:
+    """Find the rows that collide with the target's address, whatever their options."""
+    if target.port == 0:
+        return ()
+    mine = target_coverage(target, options, snapshot)
+    who = asker(target, options, snapshot)
+    found = []
+    for socket in snapshot.sockets:
+        collision = collide(mine, coverage(socket.packed, v6only=socket.v6only))
+        if collision is not None and devices_meet(who.device, socket.device):
+            found.append(Overlapping(socket, collision))
+    return tuple(found)
+
+
+def blockers(
+    target: Target,
+    options: Options,
+    snapshot: Snapshot,
+    *,
+    failed: bool,
+) -> tuple[Blocker, ...]:
+    """Name the sockets in the way, those of the same nature together.
+
+    `failed` tells that the system was asked and said "in use": where a single group
+    could explain that, it does.
+    """
+    who = asker(target, options, snapshot)
+    rows = [
+        (row, blocks)
+        for row in overlapping(target, options, snapshot)
+        if (blocks := conflicts(who, row.socket)) is not None
+    ]
+    groups: dict[tuple[object, ...], list[tuple[Overlapping, Blocks]]] = {}
+    for row, blocks in rows:
+        groups.setdefault(_nature(row, blocks, snapshot), []).append((row, blocks))
+    alone = failed and len(groups) == 1
+    made = [_blocker(group, who, snapshot, alone=alone) for group in groups.values()]
+    return tuple(sorted(made, key=_rank))
+
+
+def kind_of(socket: Socket) -> Kind:
+    """What kind of socket a row is; datagram sockets have no other state."""
+    if socket.protocol.type is SocketType.DATAGRAM:
+        return Kind.DATAGRAM
+    return _KINDS.get(socket.state, Kind.CONNECTION)
+
+
+def direction_of(socket: Socket, snapshot: Snapshot) -> Direction | None:
+    """Who opened a connection, None where nothing shows it."""
+    kind = kind_of(socket)
+    if kind not in _DIRECTED:
+        return None
+    if socket.state is State.SYN_SENT:
+        return Direction.OUTGOING
+    if socket.state is State.SYN_RECV:
+        return Direction.ACCEPTED
+    return socket.opened or _direction_from_ports(socket, snapshot)
+
+
+def covering_listener(socket: Socket, rows: Iterable[Socket]) -> Socket | None:
+    """The listener on the same port that would accept for this row's address."""
+    mine = coverage(socket.packed, v6only=None)
+    for row in rows:
+        if (
+            row.state is State.LISTEN
+            and row.local.port == socket.local.port
+            and collide(mine, coverage(row.packed, v6only=row.v6only))
+        ):
+            return row
+    return None
+
+
+def _direction_from_ports(socket: Socket, snapshot: Snapshot) -> Direction | None:
+    if covering_listener(socket, snapshot.sockets):
+        return Direction.ACCEPTED
+    low, high = snapshot.facts.ephemeral_range or (32768, 60999)
+    local_is_ephemeral = low <= socket.local.port <= high
+    remote = socket.remote
+    if not local_is_ephemeral:
+        return Direction.ACCEPTED
+    if remote is None:
+        return None
+    if not low <= remote.port <= high:
+        return Direction.OUTGOING
+    # connect() gives one port to one connection to a place; a server's is in many.
+    others = (row.remote for row in snapshot.sockets if row.remote)
+    if any(one.address == remote.address and one.port != remote.port for one in others):
+        return Direction.ACCEPTED
+    return None
+
+
+def _nature(row: Overlapping, blocks: Blocks, snapshot: Snapshot) -> tuple[object, ...]:
+    socket = row.socket
+    owner = socket.owner
+    return (
+        kind_of(socket),
+        direction_of(socket, snapshot),
+        row.collision,
+        blocks,
+        socket.protocol,
+        socket.packed,
+        socket.device,
+        socket.reuse_address,
+        socket.reuse_port,
+        owner.kind,
+        owner.uid,
+        owner.cgroup,
+        tuple(one.pid for one in owner.processes),
+    )
+
+
+def _blocker(
+    group: Sequence[tuple[Overlapping, Blocks]],
+    who: Asker,
+    snapshot: Snapshot,
+    *,
+    alone: bool,
+) -> Blocker:
+    # The one that goes last stands for all.
+    row, blocks = max(group, key=lambda one: one[0].socket.timer_ms or 0)
+    socket = row.socket
+    return Blocker(
+        kind=kind_of(socket),
+        direction=direction_of(socket, snapshot),
+        overlap=row.collision.overlap,
+        dual_stack=row.collision.dual_stack,
+        sharing=sharing(who, socket, alone=alone),
+        blocks=Blocks.YES if alone else blocks,
+        count=len(group),
+        release=_release(socket),
+        owner=socket.owner,
+        socket=socket,
+    )
+
+
+def _release(socket: Socket) -> Release:
+    if socket.owner.kind is OwnerKind.NONE:
+        return Release(how=ReleaseHow.AFTER, after_ms=socket.timer_ms)
+    return Release(how=ReleaseHow.WHEN_OWNER_CLOSES)
+
+
+_KIND_ORDER = tuple(Kind)
+
+
+def _rank(blocker: Blocker) -> tuple[bool, int, int]:
+    return (
+        blocker.blocks is not Blocks.YES,
+        _KIND_ORDER.index(blocker.kind),
+        -blocker.count,
+    )

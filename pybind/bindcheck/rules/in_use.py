@@ -1,0 +1,77 @@
+"""EADDRINUSE: which blockers make which causes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bindcheck.model import (
+    Blocks,
+    Cause,
+    CauseCode,
+    Certainty,
+    Direction,
+    Kind,
+    Step,
+)
+
+if TYPE_CHECKING:
+    from bindcheck.model import Attempt, Blocker, Snapshot
+
+_CODES = {
+    Kind.LISTENER: CauseCode.LISTENER,
+    Kind.BOUND: CauseCode.BOUND,
+    Kind.CLOSE_WAIT: CauseCode.CLOSE_WAIT,
+    Kind.CLOSING_CONNECTION: CauseCode.CLOSING_CONNECTION,
+    Kind.TIME_WAIT: CauseCode.TIME_WAIT,
+    Kind.DATAGRAM: CauseCode.DATAGRAM,
+}
+
+
+def causes(
+    attempt: Attempt, blockers: tuple[Blocker, ...], snapshot: Snapshot
+) -> tuple[Cause, ...]:
+    """Turn blockers into causes, best first; never empty."""
+    if attempt.target.port == 0:
+        return (_bare(CauseCode.EPHEMERAL_PORTS_EXHAUSTED, Certainty.CERTAIN),)
+    if not blockers:
+        if attempt.step is Step.LISTEN:
+            return (_bare(CauseCode.LISTEN_CONFLICT, Certainty.LIKELY),)
+        return (_bare(CauseCode.UNSEEN_BLOCKER, Certainty.POSSIBLE),)
+    found: dict[CauseCode, list[int]] = {}
+    for index, blocker in enumerate(blockers):
+        found.setdefault(code_of(blocker, snapshot), []).append(index)
+    return tuple(
+        Cause(
+            code=code,
+            certainty=_certainty([blockers[index] for index in indexes]),
+            blockers=tuple(indexes),
+        )
+        for code, indexes in found.items()
+    )
+
+
+def code_of(blocker: Blocker, snapshot: Snapshot) -> CauseCode:
+    """The cause that a blocker is."""
+    if blocker.kind is not Kind.CONNECTION:
+        return _CODES[blocker.kind]
+    if blocker.direction is Direction.OUTGOING:
+        return CauseCode.OUTGOING_CONNECTION
+    if blocker.direction is Direction.ACCEPTED:
+        return CauseCode.ACCEPTED_CONNECTION
+    low, high = snapshot.facts.ephemeral_range or (32768, 60999)
+    if low <= blocker.socket.local.port <= high:
+        return CauseCode.OUTGOING_CONNECTION
+    return CauseCode.ACCEPTED_CONNECTION
+
+
+def _certainty(blockers: list[Blocker]) -> Certainty:
+    best = [one for one in blockers if one.blocks is Blocks.YES]
+    if not best:
+        return Certainty.POSSIBLE
+    if all(one.kind is Kind.CONNECTION and one.direction is None for one in best):
+        return Certainty.LIKELY
+    return Certainty.CERTAIN
+
+
+def _bare(code: CauseCode, certainty: Certainty) -> Cause:
+    return Cause(code=code, certainty=certainty)

@@ -1,0 +1,88 @@
+"""Whether two addresses collide, and how (net/ipv4/inet_connection_sock.c).
+
+A v4-mapped IPv6 address counts as its IPv4 address, and `::` without IPV6_V6ONLY covers
+IPv4 too (inet_rcv_saddr_equal, ipv6_rcv_saddr_equal).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bindcheck.model import Overlap
+from bindcheck.target import ANY4, ANY6, MAPPED_PREFIX
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What an address covers: its IPv4 and its IPv6 part, None where it has none."""
+
+    inet: bytes | None
+    inet6: bytes | None
+    mapped: bool = False
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it stands for every address of its family."""
+        return self.inet == ANY4 or self.inet6 == ANY6
+
+    @property
+    def is_dual(self) -> bool:
+        """Whether it is `::` without IPV6_V6ONLY."""
+        return self.inet is not None and self.inet6 is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Collision:
+    """How two addresses collide."""
+
+    overlap: Overlap
+    dual_stack: bool
+
+
+def coverage(packed: bytes, *, v6only: bool | None) -> Coverage:
+    """Tell what an address covers; `v6only` counts for `::` alone."""
+    if len(packed) == len(ANY4):
+        return Coverage(packed, None)
+    if packed.startswith(MAPPED_PREFIX):
+        return Coverage(packed[12:], None, mapped=True)
+    if packed == ANY6 and not v6only:
+        return Coverage(ANY4, ANY6)
+    return Coverage(None, packed)
+
+
+def collide(target: Coverage, holder: Coverage) -> Collision | None:
+    """Tell how a target's address collides with a holder's; None when it does not."""
+    through4 = _meet(target.inet, holder.inet, ANY4)
+    through6 = _meet(target.inet6, holder.inet6, ANY6)
+    if not through4 and not through6:
+        return None
+    return Collision(_word(target, holder), through4 and _is_dual(target, holder))
+
+
+def _meet(one: bytes | None, other: bytes | None, wildcard: bytes) -> bool:
+    if one is None or other is None:
+        return False
+    return one == other or wildcard in (one, other)
+
+
+def _word(target: Coverage, holder: Coverage) -> Overlap:
+    if (target.inet, target.inet6) == (holder.inet, holder.inet6):
+        return Overlap.SAME_ADDRESS
+    if target.is_wildcard and holder.is_wildcard:
+        if (
+            holder.is_dual == target.is_dual
+            or target.inet is None
+            or holder.inet is None
+        ):
+            # `::` and `::` with V6ONLY: the same address.
+            return Overlap.SAME_ADDRESS
+        return Overlap.HOLDER_WILDCARD if holder.is_dual else Overlap.TARGET_WILDCARD
+    return Overlap.HOLDER_WILDCARD if holder.is_wildcard else Overlap.TARGET_WILDCARD
+
+
+def _is_dual(target: Coverage, holder: Coverage) -> bool:
+    """One side is `::` for both families, or v4-mapped, and the other IPv4 alone."""
+    for one, other in ((target, holder), (holder, target)):
+        if (one.is_dual or one.mapped) and other.inet6 is None:
+            return not (one.mapped and other.mapped)
+    return False

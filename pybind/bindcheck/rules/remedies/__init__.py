@@ -1,0 +1,1 @@
+"""What helps, in the words of each system."""

@@ -1,0 +1,318 @@
+"""Targets as people write them: `8080`, `[::1]:8080`, `localhost:http/udp`, a URL.
+
+Parsing decides nothing about the system. A text that cannot be understood raises
+TargetError, whose text names the part at fault and what would be right.
+"""
+
+from __future__ import annotations
+
+import _socket
+from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from dataclasses import dataclass
+
+from bindcheck.errors import TargetError
+from bindcheck.model import Family, Protocol, Target
+
+# Of a URL without a port, and of `host:name` where /etc/services is missing, as in
+# many containers.
+WELL_KNOWN_PORTS = {
+    "amqp": 5672,
+    "amqps": 5671,
+    "domain": 53,
+    "ftp": 21,
+    "http": 80,
+    "https": 443,
+    "imap": 143,
+    "ldap": 389,
+    "mongodb": 27017,
+    "mqtt": 1883,
+    "mysql": 3306,
+    "ntp": 123,
+    "postgres": 5432,
+    "postgresql": 5432,
+    "redis": 6379,
+    "smtp": 25,
+    "ssh": 22,
+    "ws": 80,
+    "wss": 443,
+}
+_HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
+_FORMS = "PORT, HOST:PORT or [IPV6]:PORT"
+_FAMILIES = {AF_INET: Family.INET, AF_INET6: Family.INET6}
+_NUMBERS = {Family.INET: AF_INET, Family.INET6: AF_INET6}
+
+ANY4 = bytes(4)
+ANY6 = bytes(16)
+MAPPED_PREFIX = bytes(10) + b"\xff\xff"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A target as written. `host` None means every address; `scope` is text."""
+
+    requested: str
+    host: str | None
+    port: int
+    protocol: Protocol
+    family: Family | None = None
+    packed: bytes = b""
+    """The address, where `host` is one."""
+    scope: str | None = None
+
+    @property
+    def is_name(self) -> bool:
+        """Whether the host must be looked up."""
+        return self.host is not None and not self.packed
+
+
+def parse(
+    given: str | int | tuple[object, ...], *, protocol: Protocol = Protocol.TCP
+) -> Request:
+    """Understand a target.
+
+    Args:
+        given: a text in one of the forms above, a port number, or Python's own address
+            tuple (host, port) or (host, port, flow info, scope id).
+        protocol: for a target that does not name one itself.
+
+    Raises:
+        TargetError: the text is no target.
+        TypeError: neither text, number nor tuple.
+    """
+    if isinstance(given, bool) or not isinstance(given, (str, int, tuple)):
+        raise TypeError(f"a target is text, a port or an address tuple, not {given!r}")
+    if isinstance(given, int):
+        return _from_host("", str(given), None, str(given), protocol)
+    if isinstance(given, tuple):
+        return _from_tuple(given, protocol)
+    text = given.strip()
+    if not text:
+        raise TargetError(f"the target is empty: write {_FORMS}")
+    if not text.isprintable():
+        raise TargetError(f"{given!r}: a target holds no control characters")
+    if text.startswith("unix:"):
+        raise TargetError(
+            f"{text!r}: unix socket paths are not supported yet: write {_FORMS}"
+        )
+    scheme, separator, rest = text.partition("://")
+    if separator:
+        return _from_url(text, scheme.lower(), rest, protocol)
+    body, named = _split_protocol(text, protocol)
+    host, port, scope = _split_host(body, text)
+    return _from_host(host, port, scope, text, named)
+
+
+def format_target(
+    family: Family,
+    packed: bytes,
+    port: int,
+    protocol: Protocol,
+    scope: str | None = None,
+) -> str:
+    """Write an address the way it is printed, for instance `[::1]:8080/tcp`."""
+    return f"{format_endpoint(family, packed, port, scope)}/{protocol}"
+
+
+def format_endpoint(
+    family: Family, packed: bytes, port: int, scope: str | None = None
+) -> str:
+    """Write an address and port, for instance `[fe80::1%eth0]:8080`."""
+    address = inet_ntop(_NUMBERS[family], packed)
+    if family is Family.INET:
+        return f"{address}:{port}"
+    return f"[{address}%{scope}]:{port}" if scope else f"[{address}]:{port}"
+
+
+def make_target(
+    family: Family,
+    packed: bytes,
+    port: int,
+    protocol: Protocol,
+    *,
+    scope_id: int | None = None,
+    scope: str | None = None,
+) -> Target:
+    """Build the target of one address; `scope` is how its zone is written."""
+    written = scope if scope or scope_id is None else str(scope_id)
+    return Target(
+        text=format_target(family, packed, port, protocol, written),
+        family=family,
+        protocol=protocol,
+        address=inet_ntop(_NUMBERS[family], packed),
+        port=port,
+        scope_id=scope_id,
+        packed=packed,
+    )
+
+
+def _from_tuple(given: tuple[object, ...], protocol: Protocol) -> Request:
+    if len(given) not in (2, 4):
+        raise TargetError(f"{given!r}: an address tuple is (host, port)")
+    host, port = given[:2]
+    if not isinstance(host, str):
+        raise TypeError(f"{given!r}: the host is text, not {host!r}")
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"{given!r}: the port is a number, not {port!r}")
+    scope = str(given[3]) if len(given) == 4 and given[3] else None
+    if "%" in host:
+        host, _, scope = host.partition("%")
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return _from_host(host, str(port), scope, shown, protocol)
+
+
+def _from_url(text: str, scheme: str, rest: str, protocol: Protocol) -> Request:
+    authority = rest
+    for end in "/?#":
+        authority = authority.partition(end)[0]
+    authority = authority.rpartition("@")[2]
+    if scheme in ("tcp", "udp"):
+        protocol = Protocol(scheme)
+    if not authority:
+        raise TargetError(f"{text!r}: the URL names no host")
+    closed = authority.rpartition("]")[2]
+    if ":" not in closed:
+        if scheme not in WELL_KNOWN_PORTS:
+            raise TargetError(
+                f"{text!r}: the URL names no port, and {scheme!r} has no usual one: "
+                f"write {scheme}://{authority}:PORT"
+            )
+        authority = f"{authority}:{WELL_KNOWN_PORTS[scheme]}"
+    host, port, scope = _split_host(authority, text)
+    return _from_host(host, port, scope, text, protocol)
+
+
+def _split_protocol(text: str, protocol: Protocol) -> tuple[str, Protocol]:
+    body, slash, name = text.rpartition("/")
+    if not slash:
+        return text, protocol
+    try:
+        return body, Protocol(name.lower())
+    except ValueError:
+        known = ", ".join(f"/{one}" for one in Protocol)
+        raise TargetError(
+            f"{text!r}: {name!r} is no protocol: use one of {known}"
+        ) from None
+
+
+def _split_host(body: str, text: str) -> tuple[str, str, str | None]:
+    """Split HOST:PORT; returns host ("" for none), port and IPv6 zone."""
+    if body.startswith("["):
+        inner, closing, rest = body[1:].partition("]")
+        if not closing:
+            raise TargetError(f"{text!r}: the bracket is not closed: write [IPV6]:PORT")
+        if not rest.startswith(":") or not rest[1:]:
+            raise TargetError(
+                f"{text!r}: no port after the bracket: write [{inner}]:PORT"
+            )
+        address, _, zone = inner.partition("%")
+        if ":" not in address:
+            raise TargetError(
+                f"{text!r}: {inner!r} is no IPv6 address: brackets are for those"
+            )
+        if "%" in inner and not zone:
+            raise TargetError(
+                f"{text!r}: no interface after '%': write [{address}%eth0]"
+            )
+        return address, rest[1:], zone or None
+    if body.count(":") > 1:
+        host, _, port = body.rpartition(":")
+        if _pack(body.partition("%")[0]) or not port.isdigit():
+            hint = f"[{body}]:PORT"
+        else:
+            hint = f"[{host}]:{port}"
+        raise TargetError(f"{text!r}: an IPv6 address needs brackets: write {hint}")
+    host, colon, port = body.rpartition(":")
+    if not colon:
+        if not body.isdigit() and not _is_service(body):
+            _refuse_without_port(body, text)
+        return "", body, None
+    if not port:
+        raise TargetError(f"{text!r}: no port after the colon: write {host}:PORT")
+    return host, port, None
+
+
+def _refuse_without_port(body: str, text: str) -> None:
+    if body.startswith("-") and body[1:].isdigit():
+        raise TargetError(f"{text!r}: a port is a number from 0 to 65535")
+    if not body.strip("0123456789.") and not _pack(body):
+        raise TargetError(
+            f"{text!r} is neither a port nor an IPv4 address: write {_FORMS}"
+        )
+    raise TargetError(f"{text!r}: no port: write {body}:PORT")
+
+
+def _from_host(
+    host: str, port: str, scope: str | None, text: str, protocol: Protocol
+) -> Request:
+    number = _port(port, text, protocol)
+    if host in ("", "*"):
+        return Request(requested=text, host=None, port=number, protocol=protocol)
+    packed = _pack(host)
+    if not packed:
+        _check_name(host, text)
+    if scope is not None and len(packed) != len(ANY6):
+        raise TargetError(f"{text!r}: only an IPv6 address has a zone (%{scope})")
+    family = {0: None, 4: Family.INET, 16: Family.INET6}[len(packed)]
+    return Request(
+        requested=text,
+        host=host,
+        port=number,
+        protocol=protocol,
+        family=family,
+        packed=packed,
+        scope=scope,
+    )
+
+
+def _pack(host: str) -> bytes:
+    """The bytes of an address, empty when it is none."""
+    try:
+        return inet_pton(AF_INET6 if ":" in host else AF_INET, host)
+    except (OSError, ValueError):
+        return b""
+
+
+def _check_name(host: str, text: str) -> None:
+    if ":" in host:
+        raise TargetError(f"{text!r}: {host!r} is no IPv6 address")
+    if not host.strip("0123456789."):
+        # getaddrinfo would read 1.2.3 as 1.2.0.3.
+        raise TargetError(
+            f"{text!r}: {host!r} is no IPv4 address: it has four numbers from 0 to 255"
+        )
+    wrong = [
+        one for one in host.lower() if one not in _HOST_CHARACTERS and one < "\x80"
+    ]
+    if wrong:
+        raise TargetError(f"{text!r}: {wrong[0]!r} cannot stand in a host name")
+    if len(host) > 253 or "" in host.removesuffix(".").split("."):
+        raise TargetError(f"{text!r}: {host!r} is no host name")
+
+
+def _port(port: str, text: str, protocol: Protocol) -> int:
+    if port.isascii() and port.isdigit():
+        if len(port) > 5 or int(port) > 65535:
+            raise TargetError(f"{text!r}: port {port} is not between 0 and 65535")
+        return int(port)
+    if port[:1] in "+-" and port[1:].isdigit():
+        raise TargetError(f"{text!r}: port {port} is not between 0 and 65535")
+    number = _service(port, protocol)
+    if number is None:
+        raise TargetError(
+            f"{text!r}: {port!r} is neither a port number nor a service name"
+        )
+    return number
+
+
+def _is_service(name: str) -> bool:
+    return _service(name, Protocol.TCP) is not None
+
+
+def _service(name: str, protocol: Protocol) -> int | None:
+    if not name.isprintable() or not name.isascii():
+        return None
+    kind = "udp" if protocol in (Protocol.UDP, Protocol.UDPLITE) else "tcp"
+    try:
+        return _socket.getservbyname(name, kind)
+    except OSError:
+        return WELL_KNOWN_PORTS.get(name)

@@ -1,0 +1,174 @@
+"""The attempt and its variations, made only where they can hurt nobody.
+
+Measured on Linux: listen() with SO_REUSEPORT beside a live server takes its clients; a
+UDP bind that coexists with a receiver takes its datagrams. Such calls are replaced: by a
+stand-in that asks the same question of the kernel where no traffic goes, or by what the
+rules predict.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bindcheck import native
+from bindcheck.model import (
+    Attempt,
+    Blocks,
+    Family,
+    Options,
+    Snapshot,
+    SocketType,
+    Step,
+    Target,
+    Trial,
+)
+from bindcheck.rules.decide import is_in_use
+from bindcheck.rules.holders import Overlapping, asker, overlapping
+from bindcheck.rules.overlap import coverage
+from bindcheck.rules.refusals import is_privileged
+from bindcheck.rules.sharing import conflicts
+from bindcheck.target import ANY4, ANY6, MAPPED_PREFIX, make_target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# 127.0.0.0/8 is all local, and nobody sends to an address that nobody was told.
+_UNUSED_LOOPBACK = bytes((127, 201, 94, 113))
+
+
+def attempt_harmlessly(target: Target, options: Options, snapshot: Snapshot) -> Attempt:
+    """Make the attempt, or what comes closest to it without taking traffic."""
+    rows = overlapping(target, options, snapshot)
+    if not rows or target.port == 0:
+        return native.probe(target, options)
+    if target.protocol.type is SocketType.DATAGRAM:
+        if options.reuse_address or options.reuse_port:
+            return _stand_in(target, options, snapshot, rows)
+        return native.probe(target, options)
+    if not options.listen:
+        return native.probe(target, options)
+    # A bind alone takes no connection; if it coexists, listen() would too (a listening
+    # holder shares with nobody but SO_REUSEPORT twins), and is not called.
+    bound = native.probe(target, replace(options, listen=False))
+    return replace(bound, options=options, native=not bound.ok)
+
+
+def try_changes(attempt: Attempt, snapshot: Snapshot) -> tuple[Trial, ...]:
+    """Repeat a failed attempt with one thing changed at a time."""
+    target, options = attempt.target, attempt.options
+    if attempt.step is Step.BIND and is_privileged(target, snapshot.facts):
+        return _other_port(attempt)
+    if not is_in_use(attempt) or target.port == 0:
+        return ()
+    trials = []
+    if options.reuse_address is None:
+        trials.append(_try(attempt, snapshot, {"reuse_address": True}))
+    if options.reuse_port is None:
+        trials.append(_try(attempt, snapshot, {"reuse_port": True}))
+    if options.v6only is None and _meets_only_inet(target, options, snapshot):
+        trials.append(_try(attempt, snapshot, {"v6only": True}))
+    return tuple(trials)
+
+
+def _try(
+    attempt: Attempt, snapshot: Snapshot, changed: dict[str, bool | int | str]
+) -> Trial:
+    options = replace(attempt.options, **changed)  # type: ignore[arg-type]
+    if attempt.target.protocol.type is SocketType.STREAM:
+        options = replace(options, listen=False)
+    made = attempt_harmlessly(attempt.target, options, snapshot)
+    return Trial(
+        changed=changed,
+        native=made.native,
+        ok=made.ok,
+        step=made.step,
+        error=made.error,
+    )
+
+
+def _other_port(attempt: Attempt) -> tuple[Trial, ...]:
+    """A port that needs no privilege: 80 becomes 8080, 443 becomes 8443."""
+    target = attempt.target
+    port = 8000 + target.port
+    if target.family is None:
+        return ()
+    elsewhere = make_target(
+        target.family, target.packed, port, target.protocol, scope_id=target.scope_id
+    )
+    # Plain options, without listen(): such a bind never shares a port.
+    options = Options(v6only=attempt.options.v6only, device=attempt.options.device)
+    made = native.probe(elsewhere, options)
+    return (
+        Trial(
+            changed={"port": port},
+            native=True,
+            ok=made.ok,
+            step=made.step,
+            error=made.error,
+        ),
+    )
+
+
+def _meets_only_inet(target: Target, options: Options, snapshot: Snapshot) -> bool:
+    """Whether `::` collides with IPv4 holders alone."""
+    if target.packed != ANY6:
+        return False
+    rows = overlapping(target, options, snapshot)
+    return bool(rows) and all(
+        coverage(row.socket.packed, v6only=row.socket.v6only).inet6 is None
+        for row in rows
+    )
+
+
+def _stand_in(
+    target: Target,
+    options: Options,
+    snapshot: Snapshot,
+    rows: Sequence[Overlapping],
+) -> Attempt:
+    """Predict a datagram bind that could coexist with a receiver."""
+    who = asker(target, options, snapshot)
+    answers = {conflicts(who, row.socket) for row in rows}
+    ok: bool | None
+    if Blocks.YES in answers:
+        ok = False
+    elif Blocks.POSSIBLY not in answers:
+        ok = True
+    else:
+        twin = _quiet_twin(target, [row.socket.packed for row in rows])
+        ok = None
+        if twin is not None:
+            made = native.probe(twin, replace(options, v6only=None))
+            ok = made.ok if made.ok or is_in_use(made) else None
+    return Attempt(
+        target=target,
+        options=options,
+        ok=ok,
+        native=False,
+        step=Step.BIND if ok is False else None,
+        argument=None,
+        error=snapshot.address_in_use if ok is False else None,
+        bound=None,
+    )
+
+
+def _quiet_twin(target: Target, held: Sequence[bytes]) -> Target | None:
+    """An address that collides with the same holders and receives nothing.
+
+    The kernel's look-up prefers an AF_INET socket to a v4-mapped AF_INET6 one of the
+    same address (compute_score in net/ipv4/udp.c), so a mapped twin of an address that
+    an AF_INET socket holds gets nothing. Where only wildcards hold the port, any unused
+    loopback address asks the same.
+    """
+    if target.family is not Family.INET:
+        return None
+    if all(packed in (ANY4, ANY6) for packed in held) and target.packed != ANY4:
+        return make_target(Family.INET, _UNUSED_LOOPBACK, target.port, target.protocol)
+    if all(len(packed) == len(ANY4) for packed in held) and target.packed in (
+        ANY4,
+        *held,
+    ):
+        mapped = MAPPED_PREFIX + target.packed
+        return make_target(Family.INET6, mapped, target.port, target.protocol)
+    return None

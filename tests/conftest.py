@@ -1,0 +1,53 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support import Holder, in_private_network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+
+@pytest.fixture
+def network() -> Iterator[bool]:
+    """A network namespace of the test's own, where that can be had."""
+    with in_private_network() as private:
+        yield private
+
+
+@pytest.fixture
+def make_holder() -> Iterator[Callable[..., Holder]]:
+    """Start holders that end with the test."""
+    started: list[Holder] = []
+
+    def start(**arguments: Any) -> Holder:  # noqa: ANN401
+        started.append(Holder(**arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+
+
+@pytest.fixture
+def holder(make_holder: Callable[..., Holder]) -> Holder:
+    """One holder in the test's network."""
+    return make_holder()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where every capability is said to be there, a skipped test is a failure."""
+    report = yield
+    if os.environ.get("BINDCHECK_REQUIRE_ALL") and report.skipped:
+        if not hasattr(report, "wasxfail"):
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid} was skipped: {report.longrepr}"
+    return report

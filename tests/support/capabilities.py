@@ -1,0 +1,71 @@
+"""What this machine can do, each found by trying; a skip names what is missing."""
+
+import ctypes
+import os
+import shutil
+import socket
+from collections.abc import Callable
+
+import pytest
+
+
+class Missing(Exception):
+    """The machine lacks a capability that a test needs."""
+
+
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def _can_make_network_namespace() -> bool:
+    if not _is_root():
+        return False
+    pid = os.fork()
+    if pid == 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        os._exit(0 if libc.unshare(0x40000000) == 0 else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def _has_inet6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as one:
+            one.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _lists_sockets() -> bool:
+    from bindcheck import native
+    from bindcheck.model import Protocol
+
+    return native.list_sockets(Protocol.TCP, 1).source is not None
+
+
+CHECKS: dict[str, Callable[[], bool]] = {
+    "root": _is_root,
+    "network namespaces": _can_make_network_namespace,
+    "IPv6": _has_inet6,
+    "socket tables": _lists_sockets,
+}
+_known: dict[str, bool] = {}
+
+
+def has(capability: str) -> bool:
+    """Whether the machine has a capability of CHECKS, or a program of that name."""
+    if capability not in _known:
+        check = CHECKS.get(capability)
+        _known[capability] = (
+            check() if check else shutil.which(capability, path=_PATH) is not None
+        )
+    return _known[capability]
+
+
+_PATH = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin" + os.pathsep + "/sbin"
+
+
+def needs(*capabilities: str) -> pytest.MarkDecorator:
+    """Skip a test, visibly, where one of these is missing."""
+    missing = [one for one in capabilities if not has(one)]
+    return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
