@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent
 CSRC = ROOT / "csrc"
 BEGIN, END = "/* cffi: begin */", "/* cffi: end */"
 
+BACKENDS = {"linux": ["posix", "linux"], "win32": ["windows", "unsupported"]}
+OTHER_BACKEND = ["posix", "unsupported"]
 LIBRARIES = {"win32": ["ws2_32", "iphlpapi", "advapi32"]}
 
 
@@ -29,18 +31,10 @@ def interface(header: Path) -> str:
     return re.sub(r"\bBC_API\b", "", declarations)
 
 
-def backend_directories() -> list[str]:
-    """Return the folders of csrc whose files this system compiles."""
-    if sys.platform == "win32":
-        return ["windows", "unsupported"]
-    if sys.platform.startswith("linux"):
-        return ["posix", "linux"]
-    return ["posix", "unsupported"]
-
-
 def sources() -> list[str]:
-    """Return the C files to compile, relative to the root, in a stable order."""
-    folders = [CSRC, CSRC / "decode", *(CSRC / name for name in backend_directories())]
+    """Return the C files that this system compiles, in a stable order."""
+    backend = BACKENDS.get(sys.platform, OTHER_BACKEND)
+    folders = [CSRC, CSRC / "decode", *(CSRC / name for name in backend)]
     files = [file for folder in folders for file in sorted(folder.glob("*.c"))]
     # setuptools wants paths relative to setup.py, with forward slashes.
     return [file.relative_to(ROOT).as_posix() for file in files]

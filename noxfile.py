@@ -88,7 +88,8 @@ def sanitize(session: nox.Session) -> None:
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "BINDCHECK_SANITIZED": "1",  # for tests that measure memory
     }
-    session.run("pytest", "tests", *session.posargs, env=environment)
+    # Captured at the descriptor, the report of a crash would die with the process.
+    session.run("pytest", "--capture=sys", "tests", *session.posargs, env=environment)
 
 
 @nox.session

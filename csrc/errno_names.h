@@ -7,6 +7,8 @@
 #ifndef BINDCHECK_ERRNO_NAMES_H
 #define BINDCHECK_ERRNO_NAMES_H
 
+/* clang-format off */
+
 /* On every system, Windows' C library included. */
 #define BC__ERRNO_POSIX(X)                                                             \
     X(EPERM)                                                                           \

@@ -88,7 +88,7 @@ static int decode_attributes(const uint8_t *bytes, size_t length, int big_endian
         if (type == DIAG_SHUTDOWN) {
             has_shutdown = 1;
         } else if (type == DIAG_SKV6ONLY && size >= ATTRIBUTE_HEADER + 1) {
-            row->v6only = payload[0] != 0;
+            row->v6only = payload[0] != 0 ? 1 : 0;
         } else if (type == DIAG_CGROUP_ID && size >= ATTRIBUTE_HEADER + 8) {
             row->cgroup_id = bc__u64(payload, big_endian);
         } else if (type == DIAG_INFO && row->protocol == BC_PROTOCOL_TCP) {

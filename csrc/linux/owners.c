@@ -109,10 +109,10 @@ static int is_kernel_thread(int process)
            (stat.flags & PF_KTHREAD) != 0;
 }
 
-static void scan_process(bc__scan *scan, int proc, const char *name)
+static void scan_process(bc__scan *scan, const char *name)
 {
     int32_t pid = (int32_t)strtol(name, NULL, 10);
-    int process = openat(proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int process = openat(scan->proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (process < 0) {
         /* hidepid=1 refuses the folder itself; ENOENT: gone. */
         if (entry_refused(errno)) {
@@ -131,27 +131,27 @@ static void scan_process(bc__scan *scan, int proc, const char *name)
 
 /* Threads that no longer share their leader's descriptors: unshare(CLONE_FILES), or a
  * leader that has exited. */
-static void scan_threads(bc__scan *scan, int proc, const char *name)
+static void scan_threads(bc__scan *scan, const char *name)
 {
     int32_t pid = (int32_t)strtol(name, NULL, 10);
     struct stat folder;
     struct dirent *entry;
-    DIR *directory;
-    int tasks;
-    int process = openat(proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *directory = NULL;
+    int tasks = -1;
+    int process = openat(scan->proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (process < 0) {
         return;
     }
     tasks = openat(process, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     /* Links of task/: two and one for each thread. */
-    if (tasks < 0 || fstat(tasks, &folder) != 0 || folder.st_nlink <= 3 ||
-        (directory = fdopendir(tasks)) == NULL) {
-        if (tasks >= 0) {
-            (void)close(tasks);
-        }
-        (void)close(process);
-        return;
+    if (tasks < 0 || fstat(tasks, &folder) != 0 || folder.st_nlink <= 3) {
+        goto out;
     }
+    directory = fdopendir(tasks);
+    if (directory == NULL) {
+        goto out;
+    }
+    tasks = -1; /* closedir closes it */
     while ((entry = readdir(directory)) != NULL) {
         int32_t tid = (int32_t)strtol(entry->d_name, NULL, 10);
         if (is_number(entry->d_name) && tid != pid &&
@@ -162,10 +162,14 @@ static void scan_threads(bc__scan *scan, int proc, const char *name)
         }
     }
     (void)closedir(directory);
+out:
+    if (tasks >= 0) {
+        (void)close(tasks);
+    }
     (void)close(process);
 }
 
-typedef void (*visit)(bc__scan *scan, int proc, const char *name);
+typedef void (*visit)(bc__scan *scan, const char *name);
 
 static void each_process(bc__scan *scan, DIR *directory, int32_t skip, visit look)
 {
@@ -173,7 +177,7 @@ static void each_process(bc__scan *scan, DIR *directory, int32_t skip, visit loo
     rewinddir(directory);
     while ((entry = readdir(directory)) != NULL) {
         if (is_number(entry->d_name) && strtol(entry->d_name, NULL, 10) != skip) {
-            look(scan, dirfd(directory), entry->d_name);
+            look(scan, entry->d_name);
         }
     }
 }
@@ -196,7 +200,7 @@ static int unfound(const bc__scan *scan)
 
 /* sockfs has one device number; a socket of our own tells it. Whether the size of a
  * descriptor folder counts its entries (Linux 6.2) our own folder tells. */
-static int learn(bc__scan *scan, int proc)
+static int learn(bc__scan *scan)
 {
     struct stat file;
     int status = -1;
@@ -205,7 +209,7 @@ static int learn(bc__scan *scan, int proc)
         scan->socket_device = file.st_dev;
         status = 0;
     }
-    scan->sized = fstatat(proc, "self/fd", &file, 0) == 0 && file.st_size > 0;
+    scan->sized = fstatat(scan->proc, "self/fd", &file, 0) == 0 && file.st_size > 0;
     if (own >= 0) {
         (void)close(own);
     }
@@ -234,31 +238,32 @@ int bc_find_owners(const uint64_t *inodes, size_t inode_count, bc_owners *owners
     bc__scan scan = {.inodes = inodes, .inode_count = inode_count, .owners = owners};
     char self[16] = "";
     ssize_t length;
-    DIR *directory = NULL;
-    int status = BC_OK;
+    DIR *directory;
 
     reset(owners);
-    directory = opendir("/proc");
+    scan.proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (scan.proc < 0) {
+        return BC_OK;
+    }
+    directory = fdopendir(scan.proc);
     if (directory == NULL) {
+        (void)close(scan.proc);
         return BC_OK;
     }
     /* The pid by which /proc knows us, which is not getpid()'s where /proc belongs to
      * another pid namespace. */
-    length = readlinkat(dirfd(directory), "self", self, sizeof self - 1);
-    if (length <= 0 || learn(&scan, dirfd(directory)) != 0) {
-        goto out;
+    length = readlinkat(scan.proc, "self", self, sizeof self - 1);
+    if (length > 0 && learn(&scan) == 0) {
+        self[length] = '\0';
+        owners->available = 1;
+        scan_process(&scan, self);
+        each_process(&scan, directory, (int32_t)strtol(self, NULL, 10), scan_process);
+        if (unfound(&scan)) {
+            each_process(&scan, directory, 0, scan_threads);
+        }
     }
-    self[length] = '\0';
-    owners->available = 1;
-    scan_process(&scan, dirfd(directory), self);
-    each_process(&scan, directory, (int32_t)strtol(self, NULL, 10), scan_process);
-    if (unfound(&scan)) {
-        each_process(&scan, directory, 0, scan_threads);
-    }
-    status = fits(owners) ? BC_OK : BC_E_TRUNCATED;
-out:
     (void)closedir(directory);
-    return status;
+    return fits(owners) ? BC_OK : BC_E_TRUNCATED;
 }
 
 int bc_read_process(int32_t pid, bc_owners *owners)

@@ -12,6 +12,7 @@
 typedef struct {
     const uint64_t *inodes;
     size_t inode_count;
+    int proc; /* descriptor of /proc */
     dev_t socket_device;
     int sized; /* a descriptor folder's size is the number of its entries */
     bc_owners *owners;

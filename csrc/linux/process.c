@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -69,6 +70,25 @@ static void add_command(bc_owners *owners, int process, bc_process *out)
              &out->command_length);
 }
 
+/* The effective uid. The owner of /proc/PID does not tell it: that is root for a
+ * process that may not be dumped (proc(5)). Line ends in the program's name are escaped
+ * there. */
+static uint32_t effective_uid(int process)
+{
+    char text[SMALL_FILE];
+    const char *line;
+    unsigned long uid = UINT32_MAX;
+    ssize_t length = bc__read_file(process, "status", text, sizeof text - 1);
+    text[length > 0 ? length : 0] = '\0';
+    line = strstr(text, "\nUid:");
+    if (line != NULL) {
+        char *rest = NULL;
+        (void)strtoul(line + 5, &rest, 10); /* real */
+        uid = strtoul(rest, NULL, 10);
+    }
+    return (uint32_t)uid;
+}
+
 static void describe(bc_owners *owners, int process, const bc_proc_stat *stat,
                      bc_process *out)
 {
@@ -85,9 +105,7 @@ static void describe(bc_owners *owners, int process, const bc_proc_stat *stat,
     add_file(owners, process, "comm", &out->name_offset, &out->name_length);
     add_command(owners, process, out);
     add_file(owners, process, "cgroup", &out->cgroup_offset, &out->cgroup_length);
-    if (fstat(process, &file) == 0) {
-        out->uid = file.st_uid;
-    }
+    out->uid = effective_uid(process);
     if (fstatat(process, "exe", &file, 0) == 0) {
         out->exe_device = (uint64_t)file.st_dev;
         out->exe_inode = (uint64_t)file.st_ino;

@@ -6,8 +6,6 @@ The tables come first, because they tell which calls are harmless.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from bindcheck import native
 from bindcheck.model import (
@@ -28,12 +26,14 @@ from bindcheck.model import (
     Verdict,
 )
 from bindcheck.observe import Observer, asking_process
+from bindcheck.records import replace
 from bindcheck.rules.decide import decide, is_in_use
 from bindcheck.rules.holders import blockers, kind_of, overlapping
 from bindcheck.target import ANY4, ANY6, Request, make_target, parse
 from bindcheck.trials import attempt_harmlessly, try_changes
 from bindcheck.wording import explain
 
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 _LOOKS = 4
 _PAUSE_SECONDS = 0.001
+_PLAIN = Options()
+_NOTHING_CHOSEN = (None,) * 6
 
 
 def diagnose(
@@ -124,16 +126,19 @@ def probe(
     Raises:
         ValueError: the target or an option makes no sense.
     """
-    options = Options(
-        reuse_address=reuse_address,
-        reuse_port=reuse_port,
-        v6only=v6only,
-        exclusive=exclusive,
-        device=device,
-        freebind=freebind,
-        listen=listen,
-        backlog=backlog,
-    )
+    options = _PLAIN
+    chosen = (reuse_address, reuse_port, v6only, exclusive, device, freebind)
+    if listen or chosen != _NOTHING_CHOSEN:
+        options = Options(
+            reuse_address=reuse_address,
+            reuse_port=reuse_port,
+            v6only=v6only,
+            exclusive=exclusive,
+            device=device,
+            freebind=freebind,
+            listen=listen,
+            backlog=backlog,
+        )
     if isinstance(target, Target):
         return native.probe(target, options)
     return probe_request(parse(target, protocol=Protocol(protocol)), options)

@@ -7,11 +7,13 @@ something that was there changes.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
 
 from bindcheck._version import __version__
 
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
+    from typing import Any
+
     from bindcheck.model import (
         Attempt,
         Blocker,

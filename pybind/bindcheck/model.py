@@ -7,10 +7,12 @@ otherwise, ports in host order, addresses as text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from types import MappingProxyType
 
+from bindcheck.records import record
+
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -208,7 +210,7 @@ class CauseCode(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class NativeCode:
     """A native number with its symbolic name (None: it has none) and system text."""
 
@@ -218,7 +220,7 @@ class NativeCode:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """An IP address and a port."""
 
@@ -227,7 +229,7 @@ class Endpoint:
     scope_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Target:
     """One address to bind. `family` and `address` are None for an unresolved name."""
 
@@ -241,7 +243,7 @@ class Target:
     """The address in network order, 4 or 16 bytes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Options:
     """Socket options of an attempt; None is "not said" and calls no setsockopt."""
 
@@ -255,7 +257,7 @@ class Options:
     backlog: int = 128
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """What the system said to one bind. `native` False: it was not asked, see `ok`."""
 
@@ -269,7 +271,7 @@ class Attempt:
     bound: Endpoint | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Trial:
     """The attempt again with `changed`; `native` False: predicted, not called."""
 
@@ -280,7 +282,7 @@ class Trial:
     error: NativeCode | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Process:
     """A process that has a descriptor of a socket.
 
@@ -305,7 +307,7 @@ class Process:
     program: tuple[object, ...] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Owner:
     """Who has a socket, as far as it may be seen."""
 
@@ -322,7 +324,7 @@ class Owner:
 NO_OWNER = Owner(kind=OwnerKind.NONE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Socket:
     """A row of the system's socket tables, with its owner where that was looked up."""
 
@@ -347,7 +349,7 @@ class Socket:
     owner: Owner = NO_OWNER
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Release:
     """When the port is free again; `after_ms` by the kernel's own timer."""
 
@@ -355,7 +357,7 @@ class Release:
     after_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Blocker:
     """`count` sockets of the same nature that are in the way; `socket` is one of them."""
 
@@ -371,7 +373,7 @@ class Blocker:
     socket: Socket
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Remedy:
     """Something to do; `tried` tells what a trial of it said, None if it had none."""
 
@@ -381,7 +383,7 @@ class Remedy:
     tried: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Cause:
     """One reason, with the positions of its blockers in Diagnosis.blockers."""
 
@@ -393,7 +395,7 @@ class Cause:
     remedies: tuple[Remedy, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class NextError:
     """What the bind would meet once the present cause is gone."""
 
@@ -402,7 +404,7 @@ class NextError:
     blockers: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Notice:
     """Something to know: a limit of what could be seen, or a warning."""
 
@@ -410,7 +412,7 @@ class Notice:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
     """The answer for one address of one requested target."""
 
@@ -427,7 +429,7 @@ class Diagnosis:
     limits: tuple[Notice, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What the machine allows; None is "not told here"."""
 
@@ -449,7 +451,7 @@ class Facts:
     clock_ticks: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class InterfaceAddress:
     """An address that an interface has."""
 
@@ -461,14 +463,14 @@ class InterfaceAddress:
     up: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """What was there: the rows on the port, and what could not be seen."""
 
     facts: Facts
     sockets: tuple[Socket, ...] = ()
     addresses: tuple[InterfaceAddress, ...] = ()
-    devices: Mapping[str, int] = field(default_factory=dict)
+    devices: Mapping[str, int] = MappingProxyType({})
     limits: tuple[Notice, ...] = ()
     address_in_use: NativeCode | None = None
     permission_denied: NativeCode | None = None
@@ -481,7 +483,7 @@ class Snapshot:
     was not tried."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Context:
     """Where and when a report was made."""
 
@@ -506,7 +508,7 @@ _WORST_FIRST = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Report:
     """One diagnosis for each address of each target."""
 

@@ -7,8 +7,6 @@ words of model.py here; nothing is judged.
 from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6, inet_ntop
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from bindcheck import _native
 from bindcheck._native import ffi, lib
@@ -30,9 +28,12 @@ from bindcheck.model import (
     Step,
     Target,
 )
+from bindcheck.records import record
 
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 ABI = 1
 if lib.BC_ABI != ABI:
@@ -97,6 +98,8 @@ _TYPES = {
     protocol: _STREAM if protocol.type is SocketType.STREAM else _DATAGRAM
     for protocol in Protocol
 }
+_OK = lib.BC_OK
+_bc_probe = lib.bc_probe
 _TRISTATE = {None: -1, False: 0, True: 1}
 # Looking types up by name costs cffi a parse at every call.
 _Request = ffi.typeof("bc_probe_request *")
@@ -128,8 +131,9 @@ def probe(target: Target, options: Options) -> Attempt:
     local = request.local
     local.family = FAMILY_NUMBERS[target.family]  # type: ignore[index]
     local.port = target.port
-    local.scope_id = target.scope_id or 0
     ffi.memmove(local.address, target.packed, len(target.packed))
+    if target.scope_id is not None:
+        local.scope_id = target.scope_id
     request.protocol = PROTOCOL_NUMBERS[target.protocol]
     request.type = _TYPES[target.protocol]
     request.reuse_address = _TRISTATE[options.reuse_address]
@@ -144,30 +148,37 @@ def probe(target: Target, options: Options) -> Attempt:
         request.backlog = options.backlog
 
     result = ffi.new(_Result)
-    if lib.bc_probe(request, result) != lib.BC_OK:
+    if _bc_probe(request, result) != _OK:
         raise NativeError(f"the C core refused the request for {target.text}")
     failed = result.error
-    if failed.step == lib.BC_STEP_NONE:
+    if failed.step:
         return Attempt(
             target=target,
             options=options,
-            ok=True,
+            ok=False,
             native=True,
-            step=None,
-            argument=None,
-            error=None,
-            bound=_endpoint(result.bound),
+            step=STEPS[failed.step],
+            argument=OPTIONS.get(failed.option),
+            error=error(DOMAINS[failed.domain], failed.code),
+            bound=None,
         )
     return Attempt(
         target=target,
         options=options,
-        ok=False,
+        ok=True,
         native=True,
-        step=STEPS[failed.step],
-        argument=OPTIONS.get(failed.option),
-        error=error(DOMAINS[failed.domain], failed.code),
-        bound=None,
+        step=None,
+        argument=None,
+        error=None,
+        bound=_bound(target, result.bound),
     )
+
+
+def _bound(target: Target, raw: Any) -> Endpoint:
+    """What getsockname() said; with a port given it is what was asked for."""
+    if target.port and target.address is not None:
+        return Endpoint(address=target.address, port=raw.port, scope_id=target.scope_id)
+    return _endpoint(raw)
 
 
 def resolve(host: str, family: Family | None) -> tuple[Resolved, ...] | NativeCode:
@@ -196,7 +207,7 @@ def resolve(host: str, family: Family | None) -> tuple[Resolved, ...] | NativeCo
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Resolved:
     """An address that a name stands for."""
 
@@ -205,7 +216,7 @@ class Resolved:
     scope_id: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Listing:
     """Rows of the socket tables; `source` is "sock_diag", "proc-net" or None."""
 
@@ -243,7 +254,7 @@ def list_sockets(protocol: Protocol, port: int) -> Listing:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Holder:
     """A descriptor of a socket; options are None where they could not be read."""
 
@@ -257,7 +268,7 @@ class Holder:
     protocol: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class ProcessFacts:
     """A process as the system describes it; texts are raw bytes."""
 
@@ -274,7 +285,7 @@ class ProcessFacts:
     executable: tuple[int, int] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Scan:
     """The answer of find_owners: who holds what, and how many could not be read."""
 

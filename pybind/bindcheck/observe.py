@@ -10,8 +10,6 @@ import errno
 import os
 import sys
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from bindcheck import native
 from bindcheck.model import (
@@ -26,11 +24,13 @@ from bindcheck.model import (
     Socket,
     State,
 )
+from bindcheck.records import replace
 from bindcheck.rules.cgroup import path_of
 from bindcheck.rules.holders import covering_listener
 from bindcheck.rules.ownership import INITIAL_PID_NAMESPACE, Asking, owner_of
 from bindcheck.rules.program import program_of
 
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 

@@ -6,19 +6,18 @@ pipe without. Prose is wrapped, commands never.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 from bindcheck.model import (
     CauseCode,
     Certainty,
     OwnerKind,
     Verdict,
 )
+from bindcheck.records import record
 from bindcheck.rules.remedies.linux import option_name
 from bindcheck.sanitize import sanitize
 from bindcheck.wording import duration, endpoint_of, who
 
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -35,7 +34,7 @@ _COLOURS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Line:
     """One line of output; `wrap` is False for what will be pasted."""
 

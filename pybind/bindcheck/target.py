@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import _socket
 from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
-from dataclasses import dataclass
 
 from bindcheck.errors import TargetError
 from bindcheck.model import Family, Protocol, Target
+from bindcheck.records import record
 
 # Of a URL without a port, and of `host:name` where /etc/services is missing, as in
 # many containers.
@@ -46,7 +46,7 @@ ANY6 = bytes(16)
 MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Request:
     """A target as written. `host` None means every address; `scope` is text."""
 

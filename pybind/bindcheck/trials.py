@@ -8,9 +8,6 @@ rules predict.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
-
 from bindcheck import native
 from bindcheck.model import (
     Attempt,
@@ -23,6 +20,7 @@ from bindcheck.model import (
     Target,
     Trial,
 )
+from bindcheck.records import replace
 from bindcheck.rules.decide import is_in_use
 from bindcheck.rules.holders import Overlapping, asker, overlapping
 from bindcheck.rules.overlap import coverage
@@ -30,6 +28,7 @@ from bindcheck.rules.refusals import is_privileged
 from bindcheck.rules.sharing import conflicts
 from bindcheck.target import ANY4, ANY6, MAPPED_PREFIX, make_target
 
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

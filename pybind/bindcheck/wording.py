@@ -6,9 +6,6 @@ here, so that every reader of a report is safe.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
-
 from bindcheck.model import (
     Blocks,
     CauseCode,
@@ -17,11 +14,13 @@ from bindcheck.model import (
     OwnerKind,
     Trait,
 )
+from bindcheck.records import replace
 from bindcheck.rules.refusals import CAP_NET_BIND_SERVICE
 from bindcheck.rules.remedies import linux
 from bindcheck.sanitize import sanitize
 from bindcheck.target import format_endpoint
 
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

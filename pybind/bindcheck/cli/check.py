@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from bindcheck.cli.exit_codes import ExitCode
 from bindcheck.cli.output import print_lines, privileged_command, write
@@ -11,6 +10,7 @@ from bindcheck.diagnosis import examine
 from bindcheck.model import Report, Verdict
 from bindcheck.observe import Observer
 
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from bindcheck.cli.exit_codes import ExitCode
 from bindcheck.cli.parser import parse_arguments
 from bindcheck.errors import BindcheckError, TargetError
 from bindcheck.sanitize import sanitize
 
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
@@ -58,9 +58,8 @@ def _verb(parsed: argparse.Namespace) -> Verb:
 
 
 def _request(text: str, parsed: argparse.Namespace) -> Request:
-    from dataclasses import replace
-
     from bindcheck.model import Family, Protocol
+    from bindcheck.records import replace
     from bindcheck.target import parse
 
     protocol = Protocol.UDP if parsed.udp else Protocol.TCP

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 from bindcheck.model import (
     Blocker,
     Blocks,
@@ -18,9 +15,11 @@ from bindcheck.model import (
     SocketType,
     State,
 )
+from bindcheck.records import record
 from bindcheck.rules.overlap import Collision, Coverage, collide, coverage
 from bindcheck.rules.sharing import Asker, conflicts, devices_meet, sharing
 
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -42,7 +41,7 @@ _KINDS = {
 _DIRECTED = frozenset({Kind.CONNECTION, Kind.CLOSE_WAIT, Kind.TIME_WAIT})
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Overlapping:
     """A row whose address and interface collide with the target's."""
 

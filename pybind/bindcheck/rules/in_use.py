@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bindcheck.model import (
     Blocks,
     Cause,
@@ -14,6 +12,7 @@ from bindcheck.model import (
     Step,
 )
 
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from bindcheck.model import Attempt, Blocker, Snapshot
 

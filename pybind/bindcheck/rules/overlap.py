@@ -6,13 +6,12 @@ IPv4 too (inet_rcv_saddr_equal, ipv6_rcv_saddr_equal).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bindcheck.model import Overlap
+from bindcheck.records import record
 from bindcheck.target import ANY4, ANY6, MAPPED_PREFIX
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Coverage:
     """What an address covers: its IPv4 and its IPv6 part, None where it has none."""
 
@@ -31,7 +30,7 @@ class Coverage:
         return self.inet is not None and self.inet6 is not None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Collision:
     """How two addresses collide."""
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bindcheck.model import Owner, OwnerKind, Process, Socket, Trait
+from bindcheck.records import record
 from bindcheck.rules.cgroup import container_of, unit_of
 
 INITIAL_PID_NAMESPACE = 4026531836  # include/linux/proc_ns.h, PROC_PID_INIT_INO
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Asking:
     """The program on whose behalf is asked, where there is one."""
 

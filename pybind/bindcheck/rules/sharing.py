@@ -6,16 +6,15 @@ net/ipv4/udp.c. True, False, or None where the holder's options could not be rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 from bindcheck.model import Blocks, Protocol, Sharing, Socket, State
+from bindcheck.records import record
 
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from bindcheck.model import Options
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Asker:
     """The new socket: its options, its interface index (0: none), who makes it."""
 
