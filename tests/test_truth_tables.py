@@ -7,7 +7,6 @@ blame the one socket that is there.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import itertools
 import socket
@@ -34,6 +33,8 @@ from tests.support import NOBODY, Holder, as_user, in_private_network, needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from _pytest.mark import ParameterSet
 
     from bindcheck.model import Blocker, Diagnosis
 
@@ -185,8 +186,7 @@ def kernel_says(
         try:
             one.bind((address, port))
         except OSError as error:
-            assert error.errno is not None
-            return error.errno
+            return error.errno or -1
     return 0
 
 
@@ -277,20 +277,20 @@ class Spelling:
         return True if self.text.endswith("/v6only") else None
 
 
-def address_cells() -> Iterator[object]:
-    rows = [line.split() for line in ADDRESSES.split("\n") if line]
-    spellings = [Spelling(row[0]) for row in rows]
-    for way, row in itertools.product(WAYS, rows):
-        for target, cell in zip(spellings, row[1:], strict=True):
-            inet6 = ":" in row[0] + target.text
-            yield pytest.param(
-                way,
-                Spelling(row[0]),
-                target,
-                cell,
-                id=f"{way.name}-{row[0]}-{target.text}",
-                marks=[needs("IPv6")] if inet6 else [],
-            )
+def address_cells() -> list[ParameterSet]:
+    rows = [line.split() for line in ADDRESSES.strip().split("\n")]
+    return [
+        pytest.param(
+            way,
+            Spelling(row[0]),
+            Spelling(target[0]),
+            cell,
+            id=f"{way.name}-{row[0]}-{target[0]}",
+            marks=[needs("IPv6")] if ":" in row[0] + target[0] else [],
+        )
+        for way, row in itertools.product(WAYS, rows)
+        for target, cell in zip(rows, row[1:], strict=True)
+    ]
 
 
 @pytest.mark.parametrize(("way", "holds", "target", "cell"), address_cells())
@@ -371,7 +371,7 @@ each_pair = pytest.mark.parametrize(("holds", "asks"), PAIRS)
 @each_place
 @each_pair
 def test_options(
-    tidy: Holder, way: Way, address: str, overlap: Overlap, holds: Reuse, asks: Reuse
+    *, tidy: Holder, way: Way, address: str, overlap: Overlap, holds: Reuse, asks: Reuse
 ) -> None:
     port = hold(tidy, way, address, reuse=holds)
     works = may_share(way, holds, asks)
@@ -413,7 +413,7 @@ def why_not_shared_with_another(way: Way, asker: Reuse) -> set[Sharing]:
 @each_place
 @each_pair
 def test_options_asked_by_another_user(
-    tidy: Holder, way: Way, address: str, overlap: Overlap, holds: Reuse, asks: Reuse
+    *, tidy: Holder, way: Way, address: str, overlap: Overlap, holds: Reuse, asks: Reuse
 ) -> None:
     port = hold(tidy, way, address, reuse=holds)
     works = may_share(way, holds, asks, same_uid=False)
@@ -544,21 +544,26 @@ def test_time_wait_leaves_other_addresses_alone() -> None:
     expect_free(bindcheck_says("tcp", "127.0.0.2", port))
 
 
+def ip_link(arguments: str) -> bool:
+    try:
+        command = ["ip", "link", *arguments.split()]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
 @pytest.fixture(scope="module")
 def interfaces(place: bool) -> dict[str | None, int]:
     """Two interfaces beside loopback; name to index."""
     if not place:
         pytest.skip("needs network namespaces")
-    for kind in (["dummy"], ["veth", "peer", "name", "other0"]):
-        with contextlib.suppress(FileNotFoundError):
-            command = ["ip", "link", "add", "one0", "type", *kind]
-            made = subprocess.run(command, capture_output=True, check=False)
-            if made.returncode == 0 and kind == ["dummy"]:
-                command = ["ip", "link", "add", "other0", "type", "dummy"]
-                made = subprocess.run(command, capture_output=True, check=False)
-            if made.returncode == 0:
-                names = ("lo", "one0", "other0")
-                return {None: 0} | {name: socket.if_nametoindex(name) for name in names}
+    for commands in (
+        ["add one0 type veth peer name other0"],
+        ["add one0 type dummy", "add other0 type dummy"],
+    ):
+        if all(ip_link(command) for command in commands):
+            names = ("lo", "one0", "other0")
+            return {None: 0} | {name: socket.if_nametoindex(name) for name in names}
     return pytest.skip("needs ip and dummy or veth interfaces")
 
 
@@ -576,6 +581,7 @@ def interfaces(place: bool) -> dict[str | None, int]:
     ],
 )
 def test_interfaces(
+    *,
     tidy: Holder,
     interfaces: dict[str | None, int],
     way: Way,

@@ -30,7 +30,7 @@ from bindcheck.records import replace
 from bindcheck.rules.decide import decide, is_in_use
 from bindcheck.rules.holders import blockers, kind_of, overlapping
 from bindcheck.target import ANY4, ANY6, Request, make_target, parse
-from bindcheck.trials import attempt_harmlessly, try_changes
+from bindcheck.trials import attempt_harmlessly, could_take_datagrams, try_changes
 from bindcheck.wording import explain
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -356,12 +356,14 @@ def _examine(
     came_free = False
     for look in range(_LOOKS):
         snapshot = observer.look(target.protocol, target.port, options.device)
+        if could_take_datagrams(target, options):
+            # What cannot be tried is predicted from the holders' options.
+            snapshot = _with_owners(target, options, snapshot, observer)
         attempt = attempt_harmlessly(target, options, snapshot)
         if attempt.ok or not (is_in_use(attempt) or attempt.ok is None):
             came_free = look > 0 and bool(attempt.ok)
             break
-        rows = [row.socket for row in overlapping(target, options, snapshot)]
-        snapshot = observer.with_owners(snapshot, rows)
+        snapshot = _with_owners(target, options, snapshot, observer)
         if target.port == 0 or _is_settled(target, options, snapshot, observer):
             break
         # Somebody's short-lived socket, or a table that changed while it was read.
@@ -372,12 +374,19 @@ def _examine(
         return _finish(request, attempt, (), snapshot)
     if not is_in_use(attempt) and attempt.ok is False:
         snapshot = observer.with_addresses(snapshot)
-        rows = [row.socket for row in overlapping(target, options, snapshot)]
-        snapshot = observer.with_owners(snapshot, rows)
+        snapshot = _with_owners(target, options, snapshot, observer)
     elif not overlapping(target, options, snapshot) and target.port:
         snapshot = replace(snapshot, bound_sockets_listed=observer.sees_bound_sockets())
     trials = try_changes(attempt, snapshot)
     return _finish(request, attempt, trials, snapshot)
+
+
+def _with_owners(
+    target: Target, options: Options, snapshot: Snapshot, observer: Observer
+) -> Snapshot:
+    """Look up the owners of the rows that collide with the target."""
+    rows = [row.socket for row in overlapping(target, options, snapshot)]
+    return observer.with_owners(snapshot, rows)
 
 
 def _finish(

@@ -99,7 +99,8 @@ class Observer:
             listener = covering_listener(row, snapshot.sockets)
             if listener is not None:
                 inodes.add(listener.inode)
-        if not inodes:
+        known = {row.inode for row in snapshot.sockets if row.owner is not NO_OWNER}
+        if not inodes - known:
             return snapshot
         scan = native.find_owners(sorted(inodes))
         found = {

@@ -13,6 +13,7 @@ from bindcheck.model import (
     Attempt,
     Blocks,
     Family,
+    NativeCode,
     Options,
     Snapshot,
     SocketType,
@@ -25,7 +26,7 @@ from bindcheck.rules.decide import is_in_use
 from bindcheck.rules.holders import Overlapping, asker, overlapping
 from bindcheck.rules.overlap import coverage
 from bindcheck.rules.refusals import is_privileged
-from bindcheck.rules.sharing import conflicts
+from bindcheck.rules.sharing import Asker, conflicts
 from bindcheck.target import ANY4, ANY6, MAPPED_PREFIX, make_target
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -41,9 +42,9 @@ def attempt_harmlessly(target: Target, options: Options, snapshot: Snapshot) -> 
     rows = overlapping(target, options, snapshot)
     if not rows or target.port == 0:
         return native.probe(target, options)
+    if could_take_datagrams(target, options):
+        return _stand_in(target, options, snapshot, rows)
     if target.protocol.type is SocketType.DATAGRAM:
-        if options.reuse_address or options.reuse_port:
-            return _stand_in(target, options, snapshot, rows)
         return native.probe(target, options)
     if not options.listen:
         return native.probe(target, options)
@@ -51,6 +52,12 @@ def attempt_harmlessly(target: Target, options: Options, snapshot: Snapshot) -> 
     # holder shares with nobody but SO_REUSEPORT twins), and is not called.
     bound = native.probe(target, replace(options, listen=False))
     return replace(bound, options=options, native=not bound.ok)
+
+
+def could_take_datagrams(target: Target, options: Options) -> bool:
+    """Whether a bind beside a receiver may succeed and share its datagrams."""
+    reuse = bool(options.reuse_address or options.reuse_port)
+    return reuse and target.protocol.type is SocketType.DATAGRAM
 
 
 def try_changes(attempt: Attempt, snapshot: Snapshot) -> tuple[Trial, ...]:
@@ -127,19 +134,23 @@ def _stand_in(
     rows: Sequence[Overlapping],
 ) -> Attempt:
     """Predict a datagram bind that could coexist with a receiver."""
+    refusal = _earlier_refusal(target, options, snapshot)
+    if refusal is not None:
+        return _predicted(target, options, ok=False, error=refusal)
     who = asker(target, options, snapshot)
-    answers = {conflicts(who, row.socket) for row in rows}
-    ok: bool | None
-    if Blocks.YES in answers:
-        ok = False
-    elif Blocks.POSSIBLY not in answers:
-        ok = True
-    else:
+    ok = _shares_with_all(who, rows)
+    if ok is None:
         twin = _quiet_twin(target, [row.socket.packed for row in rows])
-        ok = None
         if twin is not None:
             made = native.probe(twin, replace(options, v6only=None))
             ok = made.ok if made.ok or is_in_use(made) else None
+    error = snapshot.address_in_use if ok is False else None
+    return _predicted(target, options, ok=ok, error=error)
+
+
+def _predicted(
+    target: Target, options: Options, *, ok: bool | None, error: NativeCode | None
+) -> Attempt:
     return Attempt(
         target=target,
         options=options,
@@ -147,27 +158,57 @@ def _stand_in(
         native=False,
         step=Step.BIND if ok is False else None,
         argument=None,
-        error=snapshot.address_in_use if ok is False else None,
+        error=error,
         bound=None,
     )
+
+
+def _earlier_refusal(
+    target: Target, options: Options, snapshot: Snapshot
+) -> NativeCode | None:
+    """What the kernel objects to before it looks who has the port.
+
+    Asked on a port of the kernel's choice, where nobody receives.
+    """
+    if is_privileged(target, snapshot.facts):
+        return snapshot.permission_denied
+    plain = replace(options, reuse_address=None, reuse_port=None)
+    made = native.probe(replace(target, port=0), plain)
+    return None if made.ok or is_in_use(made) else made.error
+
+
+def _shares_with_all(who: Asker, rows: Sequence[Overlapping]) -> bool | None:
+    """Whether every holder would share; None where that cannot be told.
+
+    udp_lib_lport_inuse stops at the first holder that shares by SO_REUSEPORT: beside
+    one that does not, the order in the kernel's table decides.
+    """
+    answers = {conflicts(who, row.socket) for row in rows}
+    if not answers - {None}:
+        return True
+    if Blocks.POSSIBLY in answers:
+        return None
+    by_port = who.reuse_port and any(row.socket.reuse_port for row in rows)
+    return None if by_port else False
 
 
 def _quiet_twin(target: Target, held: Sequence[bytes]) -> Target | None:
     """An address that collides with the same holders and receives nothing.
 
-    The kernel's look-up prefers an AF_INET socket to a v4-mapped AF_INET6 one of the
-    same address (compute_score in net/ipv4/udp.c), so a mapped twin of an address that
-    an AF_INET socket holds gets nothing. Where only wildcards hold the port, any unused
-    loopback address asks the same.
+    Where only wildcards hold the port, any unused loopback address asks the same. Else
+    the v4-mapped form of the address: the kernel's look-up prefers sockets of the exact
+    address, and among equals those of AF_INET (compute_score in net/ipv4/udp.c).
     """
     if target.family is not Family.INET:
         return None
-    if all(packed in (ANY4, ANY6) for packed in held) and target.packed != ANY4:
+    mapped_any = MAPPED_PREFIX + ANY4
+    if all(packed in (ANY4, ANY6, mapped_any) for packed in held):
         return make_target(Family.INET, _UNUSED_LOOPBACK, target.port, target.protocol)
-    if all(len(packed) == len(ANY4) for packed in held) and target.packed in (
-        ANY4,
-        *held,
-    ):
-        mapped = MAPPED_PREFIX + target.packed
-        return make_target(Family.INET6, mapped, target.port, target.protocol)
-    return None
+    if target.packed == ANY4:
+        quiet = ANY6 not in held and mapped_any not in held
+    else:
+        quiet = target.packed in held
+    if not quiet:
+        return None
+    mapped = MAPPED_PREFIX + target.packed
+    return make_target(Family.INET6, mapped, target.port, target.protocol)

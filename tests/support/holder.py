@@ -46,8 +46,15 @@ class Holder:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            user=uid,
         )
+        if uid is not None:
+            # Not by Popen: that user may have no right to start this interpreter.
+            self.run(
+                "import ctypes\n"
+                f"os.setgroups([]); os.setresgid(*[{uid}] * 3)\n"
+                f"os.setresuid(*[{uid}] * 3)\n"
+                "ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)"  # PR_SET_DUMPABLE, as before
+            )
 
     def __enter__(self) -> Self:
         return self

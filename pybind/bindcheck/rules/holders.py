@@ -16,7 +16,13 @@ from bindcheck.model import (
     State,
 )
 from bindcheck.records import record
-from bindcheck.rules.overlap import Collision, Coverage, collide, coverage
+from bindcheck.rules.overlap import (
+    Collision,
+    Coverage,
+    collide,
+    coverage,
+    holder_coverage,
+)
 from bindcheck.rules.sharing import Asker, conflicts, devices_meet, sharing
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -77,7 +83,7 @@ def overlapping(
     who = asker(target, options, snapshot)
     found = []
     for socket in snapshot.sockets:
-        collision = collide(mine, coverage(socket.packed, v6only=socket.v6only))
+        collision = collide(mine, holder_coverage(socket))
         if collision is not None and devices_meet(who.device, socket.device):
             found.append(Overlapping(socket, collision))
     return tuple(found)
@@ -97,7 +103,7 @@ def blockers(
     """
     who = asker(target, options, snapshot)
     rows = [
-        (row, blocks)
+        (row, blocks if row.collision.certain else Blocks.POSSIBLY)
         for row in overlapping(target, options, snapshot)
         if (blocks := conflicts(who, row.socket)) is not None
     ]

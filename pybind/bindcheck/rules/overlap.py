@@ -6,7 +6,7 @@ IPv4 too (inet_rcv_saddr_equal, ipv6_rcv_saddr_equal).
 
 from __future__ import annotations
 
-from bindcheck.model import Overlap
+from bindcheck.model import Overlap, Socket, State
 from bindcheck.records import record
 from bindcheck.target import ANY4, ANY6, MAPPED_PREFIX
 
@@ -18,6 +18,8 @@ class Coverage:
     inet: bytes | None
     inet6: bytes | None
     mapped: bool = False
+    unrestricted: bool | None = False
+    """An IPv6 connection whose socket has no IPV6_V6ONLY; None: not known."""
 
     @property
     def is_wildcard(self) -> bool:
@@ -36,6 +38,7 @@ class Collision:
 
     overlap: Overlap
     dual_stack: bool
+    certain: bool = True
 
 
 def coverage(packed: bytes, *, v6only: bool | None) -> Coverage:
@@ -49,13 +52,35 @@ def coverage(packed: bytes, *, v6only: bool | None) -> Coverage:
     return Coverage(None, packed)
 
 
+def holder_coverage(socket: Socket) -> Coverage:
+    """Tell what a row of the tables covers.
+
+    bind() of an IPv6 address sets IPV6_V6ONLY on the socket, but connect() and accept()
+    give an address to a socket that may not have it.
+    """
+    found = coverage(socket.packed, v6only=socket.v6only)
+    bound = socket.state in (State.LISTEN, State.CLOSE)
+    if found.inet is not None or found.is_wildcard or bound or socket.v6only:
+        return found
+    return Coverage(
+        None, found.inet6, unrestricted=None if socket.v6only is None else True
+    )
+
+
 def collide(target: Coverage, holder: Coverage) -> Collision | None:
     """Tell how a target's address collides with a holder's; None when it does not."""
     through4 = _meet(target.inet, holder.inet, ANY4)
     through6 = _meet(target.inet6, holder.inet6, ANY6)
     if not through4 and not through6:
+        if target == _INET_WILDCARD and holder.unrestricted is not False:
+            # ipv4_rcv_saddr_equal: 0.0.0.0 meets every socket that is not V6ONLY.
+            certain = bool(holder.unrestricted)
+            return Collision(Overlap.TARGET_WILDCARD, dual_stack=True, certain=certain)
         return None
     return Collision(_word(target, holder), through4 and _is_dual(target, holder))
+
+
+_INET_WILDCARD = Coverage(ANY4, None)
 
 
 def _meet(one: bytes | None, other: bytes | None, wildcard: bytes) -> bool:

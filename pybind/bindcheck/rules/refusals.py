@@ -45,8 +45,11 @@ def is_privileged(target: Target, facts: Facts) -> bool:
     return not capable or facts.owns_network_namespace is False
 
 
-def is_foreign(target: Target, snapshot: Snapshot) -> bool:
-    """Whether no interface has the target's address (and none is needed to)."""
+def is_foreign(target: Target, snapshot: Snapshot, device: int = 0) -> bool:
+    """Whether no interface has the target's address (and none is needed to).
+
+    An IPv6 address must be one of the interface that the socket is bound to.
+    """
     packed = target.packed
     if packed.startswith(MAPPED_PREFIX):
         packed = packed[12:]
@@ -54,7 +57,10 @@ def is_foreign(target: Target, snapshot: Snapshot) -> bool:
         return False
     if len(packed) == len(ANY4) and packed[0] == 127:
         return False
-    return all(one.packed != packed for one in snapshot.addresses)
+    if target.family is Family.INET or not device:
+        return all(one.packed != packed for one in snapshot.addresses)
+    here = (one.packed for one in snapshot.addresses if one.index == device)
+    return packed not in here
 
 
 def later_refusals(attempt: Attempt, snapshot: Snapshot) -> tuple[CauseCode, ...]:
@@ -104,7 +110,9 @@ def _at_bind(
         if _lost_family(target, facts):
             return CauseCode.FAMILY_DISABLED
         # Without the list of addresses the error says it alone.
-        foreign = is_foreign(target, snapshot) or not snapshot.addresses
+        device = snapshot.devices.get(attempt.options.device or "", 0)
+        device = device or target.scope_id or 0
+        foreign = is_foreign(target, snapshot, device) or not snapshot.addresses
         return CauseCode.ADDRESS_NOT_LOCAL if foreign else None
     if name == "EINVAL" and is_link_local(target) and target.scope_id is None:
         return CauseCode.SCOPE_MISSING
