@@ -497,6 +497,16 @@ class TestRealAnswersFit:
         assert one["attempt"]["argument"] == "SO_BINDTODEVICE"
         assert one["attempt"]["step"] == "setsockopt"
 
+    @pytest.mark.parametrize("protocol", model.Protocol)
+    def test_protocol(self, protocol: str) -> None:
+        answer = printed(bindcheck.diagnose("127.0.0.1:0", protocol=protocol))
+        (one,) = answer["results"]
+        assert one["target"]["protocol"] == protocol
+        # Which protocols there are is the kernel's affair.
+        missing = one["attempt"]["step"] == "socket"
+        expected = [CauseCode.PROTOCOL_UNAVAILABLE] if missing else []
+        assert codes(answer) == [expected]
+
     def test_several_targets(
         self, holder: Holder, capsys: pytest.CaptureFixture[str]
     ) -> None:

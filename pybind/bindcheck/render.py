@@ -206,8 +206,12 @@ def _why(group: Sequence[Diagnosis]) -> list[Line]:
     for index, cause in enumerate(first.causes):
         if index:
             lines.append(f"also: {cause.summary}{_doubt(cause)}")
-        for one in group:
-            lines += one.causes[index].evidence
+        # What differs between the addresses stands together: their first lines do.
+        evidence = [one.causes[index].evidence for one in group]
+        longest = max(len(one) for one in evidence)
+        lines += [
+            one[row] for row in range(longest) for one in evidence if row < len(one)
+        ]
     tried = _tried(first)
     if tried:
         lines.append(tried)

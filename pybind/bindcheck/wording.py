@@ -211,7 +211,10 @@ _SUMMARIES: dict[CauseCode, Callable[..., str]] = {
 def _blocker_lines(
     blocker: Blocker, diagnosis: Diagnosis, snapshot: Snapshot
 ) -> list[str]:
-    lines = [_overlap_line(blocker, diagnosis)]
+    lines = []
+    owned = blocker.owner.kind is not OwnerKind.NONE
+    if owned or blocker.overlap is not Overlap.SAME_ADDRESS:
+        lines.append(_overlap_line(blocker, diagnosis))
     if blocker.kind is Kind.BOUND:
         lines.append("lsof -i, netstat and ss before 6.8 do not show such sockets")
     if blocker.kind in (Kind.CONNECTION, Kind.CLOSE_WAIT):
@@ -226,15 +229,18 @@ def _blocker_lines(
 
 def _overlap_line(blocker: Blocker, diagnosis: Diagnosis) -> str:
     socket = blocker.socket
-    place = endpoint_of(socket)
+    owned = blocker.owner.kind is not OwnerKind.NONE
+    place = ("its socket " if owned else "a connection on ") + endpoint_of(socket)
     wanted = diagnosis.target.address or ""
     if blocker.overlap is Overlap.SAME_ADDRESS:
-        return f"its socket {place} has the same address"
+        return f"{place} has the same address"
     if blocker.overlap is Overlap.HOLDER_WILDCARD:
         dual = ", IPv4 included" if blocker.dual_stack else ""
-        return f"its socket {place} covers {wanted}{dual}"
-    dual = " without IPV6_V6ONLY" if blocker.dual_stack and ":" in wanted else ""
-    return f"{wanted}{dual} would cover its socket {place}"
+        return f"{place} covers {wanted}{dual}"
+    if blocker.dual_stack and ":" not in wanted:
+        return f"{wanted} meets {place}, which has no IPV6_V6ONLY"
+    dual = " without IPV6_V6ONLY" if blocker.dual_stack else ""
+    return f"{wanted}{dual} would cover {place}"
 
 
 def _connection_line(socket: Socket, count: int) -> str:
