@@ -25,7 +25,7 @@ def make_holder() -> Iterator[Callable[..., Holder]]:
     """Start holders that end with the test."""
     started: list[Holder] = []
 
-    def start(**arguments: Any) -> Holder:  # noqa: ANN401
+    def start(**arguments: Any) -> Holder:
         started.append(Holder(**arguments))
         return started[-1]
 
@@ -46,8 +46,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where every capability is said to be there, a skipped test is a failure."""
     report = yield
-    if os.environ.get("BINDCHECK_REQUIRE_ALL") and report.skipped:
-        if not hasattr(report, "wasxfail"):
-            report.outcome = "failed"
-            report.longrepr = f"{item.nodeid} was skipped: {report.longrepr}"
+    skipped = report.skipped and not hasattr(report, "wasxfail")
+    if skipped and os.environ.get("BINDCHECK_REQUIRE_ALL"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped: {report.longrepr}"
     return report

@@ -5,6 +5,7 @@ The tables come first, because they tell which calls are harmless.
 
 from __future__ import annotations
 
+import sys
 import time
 
 from bindcheck import native
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
     from bindcheck.model import Snapshot
 
+# Not sys.platform itself, whose branches type checkers leave out.
+_SYSTEM = str(sys.platform)
 _LOOKS = 4
 _PAUSE_SECONDS = 0.001
 _PLAIN = Options()
@@ -194,20 +197,18 @@ def check_options(options: Options, request: Request) -> None:
     Raises:
         ValueError: names the option.
     """
-    import sys
-
-    if options.exclusive is not None and sys.platform != "win32":
+    if options.exclusive is not None and _SYSTEM != "win32":
         raise ValueError("exclusive: SO_EXCLUSIVEADDRUSE exists on Windows only")
-    if options.reuse_port is not None and sys.platform == "win32":
+    if options.reuse_port is not None and _SYSTEM == "win32":
         raise ValueError("reuse_port: Windows has no SO_REUSEPORT")
     if options.device is not None:
-        if sys.platform != "linux":
+        if _SYSTEM != "linux":
             raise ValueError("device: SO_BINDTODEVICE exists on Linux only")
         if not 0 < len(options.device.encode()) <= 15 or "\0" in options.device:
             raise ValueError(
                 f"device: {options.device!r} is no interface name (1 to 15 bytes)"
             )
-    if options.freebind is not None and sys.platform != "linux":
+    if options.freebind is not None and _SYSTEM != "linux":
         raise ValueError("freebind: IP_FREEBIND exists on Linux only")
     if options.listen and request.protocol.type is SocketType.DATAGRAM:
         raise ValueError(f"listen: {request.protocol} has no listen()")

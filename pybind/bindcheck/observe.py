@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from bindcheck.model import Owner
 
+# Not sys.platform itself, whose branches type checkers leave out.
+_SYSTEM = str(sys.platform)
 _STATES = {
     "R": "running",
     "S": "sleeping",
@@ -142,7 +144,7 @@ class Observer:
         """Where and when."""
         return Context(
             platform=sys.platform,
-            kernel=os.uname().release if sys.platform != "win32" else "",
+            kernel=_kernel(),
             observed_at=time.time(),
             boot_id=_boot_id(),
             euid=self.facts.euid,
@@ -262,14 +264,14 @@ def asking_process() -> Asking | None:
 
 def user_name(uid: int | None) -> str | None:
     """The name of a uid, None when it has none here."""
-    if uid is None or sys.platform == "win32":
-        return None
-    import pwd
+    if sys.platform != "win32" and uid is not None:
+        import pwd
 
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except (KeyError, OverflowError):
-        return None
+        try:
+            return pwd.getpwuid(uid).pw_name
+        except (KeyError, OverflowError):
+            pass
+    return None
 
 
 def cgroup_path(identifier: int | None) -> str | None:
@@ -318,10 +320,10 @@ def _name_hidden(found: Mapping[int, Socket]) -> dict[int, Socket]:
 
 
 def _no_tables(protocol: Protocol, listing: native.Listing) -> Notice:
-    if sys.platform != "linux":
+    if _SYSTEM != "linux":
         return Notice(
             code="tables-unsupported",
-            text=f"socket tables are not supported here yet ({sys.platform})",
+            text=f"socket tables are not supported here yet ({_SYSTEM})",
         )
     reason = listing.refused.message if listing.refused else "unknown"
     return Notice(
@@ -348,6 +350,13 @@ def _boot_time() -> float:
     if clock is None or boottime is None:
         return 0.0
     return time.time() - clock(boottime)
+
+
+def _kernel() -> str:
+    if sys.platform == "win32":
+        return ""
+    else:  # noqa: RET505 - type checkers leave the other system's branch out
+        return os.uname().release
 
 
 def _boot_id() -> str | None:

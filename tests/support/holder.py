@@ -101,9 +101,9 @@ class Holder:
     ) -> int:
         """Bind a socket there, kept under `name`; returns the port."""
         lines = [
-            "family = socket.AF_INET6 if ':' in %r else socket.AF_INET" % address,
-            "type = socket.SOCK_DGRAM if %r else socket.SOCK_STREAM" % (kind == "udp"),
-            "one = socket.socket(family, type, %d)" % (262 if kind == "mptcp" else 0),
+            f"family = socket.AF_INET6 if ':' in {address!r} else socket.AF_INET",
+            f"type = socket.SOCK_DGRAM if {kind == 'udp'} else socket.SOCK_STREAM",
+            f"one = socket.socket(family, type, {262 if kind == 'mptcp' else 0})",
             f"kept[{name!r}] = one",
         ]
         if reuse_address:
