@@ -37,7 +37,7 @@ ENOUGH = 16  # rows, of whatever the properties decode
 
 both_orders = pytest.mark.parametrize("order", [LITTLE, BIG])
 settings.register_profile("decoders", derandomize=True, deadline=None, database=None)
-properties = settings(settings.get_profile("decoders"), max_examples=300)
+properties = settings(settings.get_profile("decoders"), max_examples=150)
 
 
 class Guarded:

@@ -94,11 +94,11 @@ class TestProbe:
 
 class TestDiagnose:
     def test_free_port(self) -> None:
-        stays_flat(lambda: bindcheck.diagnose("127.0.0.1:0"), 500)
+        stays_flat(lambda: bindcheck.diagnose("127.0.0.1:0"), 300)
 
     def test_taken_port(self, holder: Holder) -> None:
         port = holder.bind(listen=True)
-        stays_flat(lambda: bindcheck.diagnose(f"127.0.0.1:{port}"), 200)
+        stays_flat(lambda: bindcheck.diagnose(f"127.0.0.1:{port}"), 150)
 
     def test_receiver(self, holder: Holder) -> None:
         port = holder.bind(kind="udp", reuse_address=True)
@@ -106,7 +106,7 @@ class TestDiagnose:
         stays_flat(lambda: bindcheck.diagnose(target, reuse_address=True), 200)
 
     def test_refused_address(self) -> None:
-        stays_flat(lambda: bindcheck.diagnose("192.0.2.77:8080"), 500)
+        stays_flat(lambda: bindcheck.diagnose("192.0.2.77:8080"), 300)
 
     def test_unknown_device(self) -> None:
         found = only(bindcheck.diagnose("127.0.0.1:0", device="nowhere0"))
@@ -128,14 +128,14 @@ class TestTables:
     def test_sockets(self, holder: Holder) -> None:
         port = holder.bind(listen=True)
         assert len(bindcheck.sockets(port=port)) == 1
-        stays_flat(lambda: bindcheck.sockets(port=port), 300)
+        stays_flat(lambda: bindcheck.sockets(port=port), 150)
 
     def test_more_rows_than_fit_at_first(self, holder: Holder) -> None:
         holder.run(
             "kept['all'] = [socket.create_server(('127.0.0.1', 0)) for _ in range(300)]"
         )
         assert len(bindcheck.sockets(owners=False)) >= 300
-        stays_flat(lambda: bindcheck.sockets(owners=False), 100)
+        stays_flat(lambda: bindcheck.sockets(owners=False), 50)
 
     def test_native_code(self) -> None:
         stays_flat(lambda: bindcheck.native_code(98), 5000)

@@ -45,11 +45,12 @@ static int wanted(const bc__scan *scan, const struct stat *file, uint64_t *inode
                    compare_inodes) != NULL;
 }
 
-/* Whether an entry of a descriptor folder may be looked at is asked of its entries, not
- * of the folder: without CAP_SYS_RESOURCE even uid 0 may list what it may not stat. */
-static int entry_refused(int error)
+/* Whether a descriptor folder may be read is asked of its entries, not of the folder:
+ * without CAP_SYS_RESOURCE even uid 0 may list what it may not stat. Anything but "it is
+ * gone" hides something: a lack of rights, or of descriptors of our own. */
+static int hides_something(int error)
 {
-    return error == EACCES || error == EPERM;
+    return error != ENOENT && error != ESRCH;
 }
 
 /* Looks at every descriptor below `path` of a process. Returns 0, or -1 when it may not
@@ -62,7 +63,7 @@ static int scan_descriptors(bc__scan *scan, int process, const char *path, int32
     DIR *directory = NULL;
     int handle = openat(process, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (handle < 0) {
-        return entry_refused(errno) ? -1 : 0;
+        return hides_something(errno) ? -1 : 0;
     }
     if (scan->sized) {
         struct stat folder;
@@ -74,7 +75,7 @@ static int scan_descriptors(bc__scan *scan, int process, const char *path, int32
     directory = fdopendir(handle);
     if (directory == NULL) {
         (void)close(handle);
-        return 0;
+        return -1;
     }
     while ((entry = readdir(directory)) != NULL) {
         struct stat file;
@@ -83,7 +84,7 @@ static int scan_descriptors(bc__scan *scan, int process, const char *path, int32
             continue;
         }
         if (fstatat(handle, entry->d_name, &file, 0) != 0) {
-            if (entry_refused(errno)) {
+            if (hides_something(errno)) {
                 status = -1;
                 break;
             }
@@ -115,7 +116,7 @@ static void scan_process(bc__scan *scan, const char *name)
     int process = openat(scan->proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (process < 0) {
         /* hidepid=1 refuses the folder itself; ENOENT: gone. */
-        if (entry_refused(errno)) {
+        if (hides_something(errno)) {
             scan->owners->seen++;
             scan->owners->unreadable++;
         }

@@ -5,6 +5,7 @@ The tables come first, because they tell which calls are harmless.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -13,6 +14,7 @@ from bindcheck.model import (
     Attempt,
     CauseCode,
     Diagnosis,
+    Domain,
     Family,
     Kind,
     NativeCode,
@@ -315,6 +317,8 @@ def _resolve(
 
 
 def _failed_lookup(request: Request, answer: object) -> Attempt:
+    if isinstance(answer, NativeCode):
+        answer = _descriptor_limit() or answer
     target = Target(
         text=f"{request.requested}",
         family=request.family,
@@ -332,6 +336,15 @@ def _failed_lookup(request: Request, answer: object) -> Attempt:
         error=answer if isinstance(answer, NativeCode) else None,
         bound=None,
     )
+
+
+def _descriptor_limit() -> NativeCode | None:
+    """The error of opening a file now; getaddrinfo calls it "name not known"."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return native.error(Domain.ERRNO, error.errno or 0)
+    return None
 
 
 def _unresolved(request: Request, attempt: Attempt, observer: Observer) -> Diagnosis:

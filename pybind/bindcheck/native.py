@@ -189,9 +189,7 @@ def resolve(host: str, family: Family | None) -> tuple[Resolved, ...] | NativeCo
     number = lib.BC_FAMILY_NONE if family is None else FAMILY_NUMBERS[family]
     while True:
         found = ffi.new("bc_endpoint[]", capacity)
-        status = lib.bc_resolve(
-            host.encode("ascii"), number, found, capacity, count, failed
-        )
+        status = lib.bc_resolve(host.encode(), number, found, capacity, count, failed)
         if status != lib.BC_E_TRUNCATED:
             break
         capacity = count[0]

@@ -82,6 +82,7 @@ def parse(
     if isinstance(given, bool) or not isinstance(given, (str, int, tuple)):
         raise TypeError(f"a target is text, a port or an address tuple, not {given!r}")
     if isinstance(given, int):
+        _check_port(given)
         return _from_host("", str(given), None, str(given), protocol)
     if isinstance(given, tuple):
         return _from_tuple(given, protocol)
@@ -153,11 +154,20 @@ def _from_tuple(given: tuple[object, ...], protocol: Protocol) -> Request:
         raise TypeError(f"{given!r}: the host is text, not {host!r}")
     if isinstance(port, bool) or not isinstance(port, int):
         raise TypeError(f"{given!r}: the port is a number, not {port!r}")
+    if not host.isprintable():
+        raise TargetError(f"{host!r}: a host holds no control characters")
+    _check_port(port)
     scope = str(given[3]) if len(given) == 4 and given[3] else None
     if "%" in host:
         host, _, scope = host.partition("%")
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return _from_host(host, str(port), scope, shown, protocol)
+
+
+def _check_port(port: int) -> None:
+    if not 0 <= port <= 65535:
+        shown = str(port) if abs(port) < 10**30 else "given"
+        raise TargetError(f"the port {shown} is not between 0 and 65535")
 
 
 def _from_url(text: str, scheme: str, rest: str, protocol: Protocol) -> Request:
@@ -280,13 +290,20 @@ def _check_name(host: str, text: str) -> None:
         raise TargetError(
             f"{text!r}: {host!r} is no IPv4 address: it has four numbers from 0 to 255"
         )
-    wrong = [
-        one for one in host.lower() if one not in _HOST_CHARACTERS and one < "\x80"
-    ]
+    wrong = [one for one in host.lower() if not _may_stand_in_name(one)]
     if wrong:
-        raise TargetError(f"{text!r}: {wrong[0]!r} cannot stand in a host name")
+        raise TargetError(
+            f"{text!r}: {host!r} is no host name: {wrong[0]!r} cannot stand in one"
+        )
     if len(host) > 253 or "" in host.removesuffix(".").split("."):
         raise TargetError(f"{text!r}: {host!r} is no host name")
+
+
+def _may_stand_in_name(character: str) -> bool:
+    if character.isascii():
+        return character in _HOST_CHARACTERS
+    # Digits of other scripts would become an IPv4 address.
+    return character.isalpha() or not (character.isnumeric() or character.isspace())
 
 
 def _port(port: str, text: str, protocol: Protocol) -> int:

@@ -48,7 +48,8 @@ def decide(
             limits=snapshot.limits,
         )
     if attempt.ok is None or is_in_use(attempt):
-        failed = attempt.native and attempt.step is Step.BIND
+        # Also when a stand-in was asked: the kernel said so of the same holders.
+        failed = attempt.ok is False and attempt.step is Step.BIND
         found = blockers(target, options, snapshot, failed=failed)
         causes = in_use.causes(attempt, found, snapshot)
         works_with = _works_with(attempt, trials)
@@ -124,9 +125,7 @@ def _next(code: CauseCode, snapshot: Snapshot) -> NextError | None:
 
 
 def _our_own_limit(attempt: Attempt) -> bool:
-    """A socket that could not even be made says nothing about the address."""
-    return (
-        attempt.step is Step.SOCKET
-        and attempt.error is not None
-        and (attempt.error.name in ("EMFILE", "ENFILE", "ENOMEM", "ENOBUFS"))
-    )
+    """Without a socket or a look-up nothing was learnt about the address."""
+    before_bind = attempt.step in (Step.RESOLVE, Step.SOCKET)
+    name = attempt.error.name if attempt.error else None
+    return before_bind and name in ("EMFILE", "ENFILE", "ENOMEM", "ENOBUFS")

@@ -20,7 +20,9 @@ def causes(attempt: Attempt, snapshot: Snapshot) -> tuple[Cause, ...]:
     """Explain a failed attempt by its step and error name; never empty."""
     name = attempt.error.name if attempt.error else None
     code = None
-    if attempt.step is Step.RESOLVE:
+    if name in ("EMFILE", "ENFILE"):
+        code = CauseCode.DESCRIPTOR_LIMIT
+    elif attempt.step is Step.RESOLVE:
         code = CauseCode.NAME_NOT_RESOLVED
     elif attempt.step is Step.SOCKET:
         code = _at_socket(name)
@@ -89,8 +91,6 @@ def _at_socket(name: str | None) -> CauseCode | None:
         return CauseCode.FAMILY_DISABLED
     if name in ("EPROTONOSUPPORT", "ENOPROTOOPT", "ESOCKTNOSUPPORT"):
         return CauseCode.PROTOCOL_UNAVAILABLE
-    if name in ("EMFILE", "ENFILE"):
-        return CauseCode.DESCRIPTOR_LIMIT
     return None
 
 
