@@ -38,9 +38,9 @@ from bindcheck.wording import explain
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from bindcheck.model import Snapshot
+    from bindcheck.model import Blocker, Snapshot
 
 # Not sys.platform itself, whose branches type checkers leave out.
 _SYSTEM = str(sys.platform)
@@ -382,17 +382,23 @@ def _examine(
             break
         # Somebody's short-lived socket, or a table that changed while it was read.
         time.sleep(_PAUSE_SECONDS * (look + 1))
-    if came_free:
-        return _finish(request, attempt, (), snapshot, came_free=True)
     if attempt.ok:
-        return _finish(request, attempt, (), snapshot)
+        return _finish(request, attempt, (), snapshot, came_free=came_free)
     if not is_in_use(attempt) and attempt.ok is False:
         snapshot = observer.with_addresses(snapshot)
         snapshot = _with_owners(target, options, snapshot, observer)
     elif not overlapping(target, options, snapshot) and target.port:
         snapshot = replace(snapshot, bound_sockets_listed=observer.sees_bound_sockets())
     trials = try_changes(attempt, snapshot)
-    return _finish(request, attempt, trials, snapshot)
+    if is_in_use(attempt) and any(one.ok and one.native for one in trials):
+        # The holder may have gone between the attempt and the trial that worked. The
+        # tables tell; the bind itself would not, because a trial that worked may have
+        # left its mark in the kernel's cache (fastreuseport).
+        found = blockers(target, options, snapshot, failed=True)
+        if found and not _still_there(found, target, options, observer):
+            again = attempt_harmlessly(target, options, snapshot)
+            came_free = bool(again.ok)
+    return _finish(request, attempt, trials, snapshot, came_free=came_free)
 
 
 def _with_owners(
@@ -423,12 +429,19 @@ def _is_settled(
     if not found:
         return False
     fleeting = [
-        one.socket
+        one
         for one in found
         if one.kind is Kind.BOUND or (one.socket.inode and not one.owner.processes)
     ]
     if len(fleeting) < len(found):
         return True
+    return _still_there(fleeting, target, options, observer)
+
+
+def _still_there(
+    found: Sequence[Blocker], target: Target, options: Options, observer: Observer
+) -> bool:
+    """Whether the tables still show any of these blockers."""
     again = observer.look(target.protocol, target.port, options.device)
-    there = {(kind_of(row), row.inode, row.cookie) for row in again.sockets}
-    return any((kind_of(row), row.inode, row.cookie) in there for row in fleeting)
+    rows = {(kind_of(row), row.inode, row.cookie) for row in again.sockets}
+    return any((one.kind, one.socket.inode, one.socket.cookie) in rows for one in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from bindcheck.cli.exit_codes import ExitCode
@@ -47,7 +48,7 @@ def run(
 
         lines = report_lines(
             report,
-            privileged_command=privileged_command([one.requested for one in requests]),
+            privileged_command=privileged_command(sys.argv[1:]),
             verbose=arguments.verbose,
             quiet=arguments.quiet,
         )

@@ -32,16 +32,19 @@ def run(arguments: Sequence[str]) -> int:
 
             check_options(options, request)
         code = _verb(parsed)(requests, options, parsed)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except ValueError as error:  # a TargetError is one
         return _trouble(str(error), ExitCode.USAGE)
     except BindcheckError as error:
         return _trouble(str(error), ExitCode.UNKNOWN)
     except BrokenPipeError:
-        # The reader has gone (`| head`): nothing is left to say. Python would complain
-        # when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader has gone (`| head`): nothing is left to say.
+        _discard_output()
         return ExitCode.UNKNOWN
+    except OSError as error:
+        _discard_output()
+        return _trouble(f"cannot write the answer: {error.strerror}", ExitCode.UNKNOWN)
     except KeyboardInterrupt:
         return 130
     return code
@@ -101,5 +104,12 @@ def _check_device(device: str) -> None:
 
 
 def _trouble(text: str, code: ExitCode) -> ExitCode:
-    sys.stderr.write(f"bindcheck: {sanitize(text)}\n")
+    if sys.stderr is not None:
+        sys.stderr.write(f"bindcheck: {sanitize(text)}\n")
     return code
+
+
+def _discard_output() -> None:
+    """Let Python's own flush at exit succeed: what is buffered cannot be written."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -16,7 +17,13 @@ _NARROWEST = 20
 
 
 def write(text: str) -> None:
-    """Write to stdout; what its encoding cannot show becomes an escape."""
+    """Write to stdout; what its encoding cannot show becomes an escape.
+
+    Raises:
+        OSError: stdout is closed, or its disk is full.
+    """
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "standard output is closed")
     encoding = sys.stdout.encoding or "ascii"
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
@@ -39,7 +46,7 @@ def print_lines(lines: Sequence[Line], *, color: bool) -> None:
         console.print(Text(row, style=style))
 
 
-def privileged_command(targets: Sequence[str]) -> list[str] | None:
+def privileged_command(arguments: Sequence[str]) -> list[str] | None:
     """The command that root would run: the script by its absolute path.
 
     Never `python -m`: as root that would run what lies in the current folder.
@@ -47,10 +54,9 @@ def privileged_command(targets: Sequence[str]) -> list[str] | None:
     if getattr(os, "geteuid", lambda: 0)() == 0:
         return None
     script = _console_script()
-    if script is None or not all(one.isprintable() for one in (script, *targets)):
+    if script is None or not all(one.isprintable() for one in (script, *arguments)):
         return None
-    options = [one for one in sys.argv[1:] if one.startswith("-") and one.isprintable()]
-    return [script, *options, *targets]
+    return [script, *arguments]
 
 
 def _console_script() -> str | None:
@@ -65,7 +71,8 @@ def _console_script() -> str | None:
 
 def _is_colour_terminal() -> bool:
     return (
-        sys.stdout.isatty()
+        sys.stdout is not None
+        and sys.stdout.isatty()
         and not os.environ.get("NO_COLOR")
         and os.environ.get("TERM") != "dumb"
     )
@@ -76,6 +83,8 @@ def _width() -> int:
     if columns.isdigit() and int(columns) > 0:
         return max(_NARROWEST, int(columns))
     try:
-        return max(_NARROWEST, os.get_terminal_size(sys.stdout.fileno()).columns)
-    except (OSError, ValueError):
-        return _DEFAULT_WIDTH
+        found = os.get_terminal_size(sys.stdout.fileno()).columns
+    except (AttributeError, OSError, ValueError):
+        found = 0
+    # Some terminals say 0 for "not known".
+    return max(_NARROWEST, found) if found else _DEFAULT_WIDTH

@@ -50,19 +50,18 @@ def sharing(asker: Asker, holder: Socket, *, alone: bool) -> Sharing:
     """
     if not asker.reuse_address and not asker.reuse_port:
         return Sharing.NOT_REQUESTED
-    if asker.reuse_port:
-        same_uid = holder.state is State.TIME_WAIT or asker.uid == (holder.uid or 0)
-        if holder.reuse_port and not same_uid:
-            return Sharing.OTHER_UID
-        if holder.reuse_port is False or (alone and same_uid):
-            return Sharing.HOLDER_LACKS_OPTION
-        if not asker.reuse_address:
-            return Sharing.UNKNOWN
+    other_uid = asker.uid != (holder.uid or 0) and holder.state is not State.TIME_WAIT
+    if asker.reuse_port and holder.reuse_port and other_uid:
+        return Sharing.OTHER_UID
+    if asker.reuse_port and holder.reuse_port is False:
+        return Sharing.HOLDER_LACKS_OPTION
     if asker.reuse_address and _listens(holder):
         return Sharing.HOLDER_LISTENING
-    if holder.reuse_address is False or alone:
+    if asker.reuse_address and (alone or holder.reuse_address is False):
         return Sharing.HOLDER_LACKS_OPTION
-    return Sharing.UNKNOWN
+    if asker.reuse_port and other_uid:
+        return Sharing.OTHER_UID
+    return Sharing.HOLDER_LACKS_OPTION if alone else Sharing.UNKNOWN
 
 
 def _listens(holder: Socket) -> bool:
