@@ -364,7 +364,12 @@ def _unresolved(request: Request, attempt: Attempt, observer: Observer) -> Diagn
 
 
 def _examine(
-    request: Request, target: Target, options: Options, observer: Observer
+    request: Request,
+    target: Target,
+    options: Options,
+    observer: Observer,
+    *,
+    tries: int = _LOOKS,
 ) -> Diagnosis:
     """Diagnose one address. The tables are read until they agree with the attempt."""
     came_free = False
@@ -398,6 +403,8 @@ def _examine(
         if found and not _still_there(found, target, options, observer):
             again = attempt_harmlessly(target, options, snapshot)
             came_free = bool(again.ok)
+            if not came_free and tries > 1:
+                return _examine(request, target, options, observer, tries=tries - 1)
     return _finish(request, attempt, trials, snapshot, came_free=came_free)
 
 
