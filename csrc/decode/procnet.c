@@ -35,7 +35,7 @@ static int digit(uint8_t character)
     return character >= 'a' && character <= 'f' ? character - 'a' + 10 : -1;
 }
 
-/* A number of at most 16 digits; sets `failed` when there is none. */
+/* A number of at most 19 digits; sets `failed` when there is none. */
 static uint64_t number(cursor *text, unsigned base)
 {
     uint64_t value = 0;
@@ -50,6 +50,16 @@ static uint64_t number(cursor *text, unsigned base)
         digits++;
     }
     if (digits == 0 || digits > 19) {
+        text->failed = 1;
+    }
+    return value;
+}
+
+/* The same, which must not exceed `largest`. */
+static uint64_t bounded(cursor *text, unsigned base, uint64_t largest)
+{
+    uint64_t value = number(text, base);
+    if (value > largest) {
         text->failed = 1;
     }
     return value;
@@ -92,13 +102,13 @@ static void endpoint(cursor *text, int family, int big_endian, bc_endpoint *out)
         address_word(text, big_endian, out->address + 4 * (size_t)i);
     }
     expect(text, ':');
-    out->port = (uint16_t)number(text, 16);
+    out->port = (uint16_t)bounded(text, 16, UINT16_MAX);
 }
 
-static uint64_t field(cursor *text, unsigned base)
+static uint64_t field(cursor *text, unsigned base, uint64_t largest)
 {
     skip_blanks(text);
-    return number(text, base);
+    return bounded(text, base, largest);
 }
 
 static int decode_line(cursor text, int family, int big_endian, int32_t protocol,
@@ -109,21 +119,21 @@ static int decode_line(cursor text, int family, int big_endian, int32_t protocol
     row->v6only = -1;
     row->source = BC_SOURCE_PROC_NET;
     row->protocol = (uint16_t)protocol;
-    (void)field(&text, 10); /* sl */
+    (void)field(&text, 10, UINT64_MAX); /* sl */
     expect(&text, ':');
     endpoint(&text, family, big_endian, &row->local);
     endpoint(&text, family, big_endian, &row->remote);
-    row->state = (uint8_t)field(&text, 16);
-    (void)field(&text, 16); /* tx_queue */
+    row->state = (uint8_t)field(&text, 16, UINT8_MAX);
+    (void)field(&text, 16, UINT64_MAX); /* tx_queue */
     expect(&text, ':');
-    (void)field(&text, 16); /* rx_queue */
-    row->timer = (uint8_t)field(&text, 16);
+    (void)field(&text, 16, UINT64_MAX); /* rx_queue */
+    row->timer = (uint8_t)field(&text, 16, UINT8_MAX);
     expect(&text, ':');
-    ticks = field(&text, 16);
-    (void)field(&text, 16); /* retrnsmt */
-    row->uid = (uint32_t)field(&text, 10);
-    (void)field(&text, 10); /* timeout */
-    row->inode = field(&text, 10);
+    ticks = field(&text, 16, UINT64_MAX);
+    (void)field(&text, 16, UINT64_MAX); /* retrnsmt */
+    row->uid = (uint32_t)field(&text, 10, UINT32_MAX);
+    (void)field(&text, 10, UINT64_MAX); /* timeout */
+    row->inode = field(&text, 10, UINT64_MAX);
     if (row->timer != 0 && ticks <= UINT32_MAX / MS_PER_TICK) {
         row->expires_ms = (uint32_t)ticks * MS_PER_TICK;
     }

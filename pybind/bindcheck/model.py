@@ -471,6 +471,8 @@ class Snapshot:
     sockets: tuple[Socket, ...] = ()
     addresses: tuple[InterfaceAddress, ...] = ()
     devices: Mapping[str, int] = MappingProxyType({})
+    listed: bool = True
+    """Whether the tables could be read; without, no rows say nothing."""
     limits: tuple[Notice, ...] = ()
     address_in_use: NativeCode | None = None
     permission_denied: NativeCode | None = None

@@ -79,6 +79,7 @@ class Observer:
         return Snapshot(
             facts=self.facts,
             sockets=listing.sockets,
+            listed=listing.source is not None,
             devices={device: index} if device and index else {},
             limits=tuple(limits),
             address_in_use=native.error(Domain.ERRNO, errno.EADDRINUSE),

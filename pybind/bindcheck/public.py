@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from bindcheck import native
+from bindcheck.errors import BindcheckError
 from bindcheck.model import Domain, NativeCode, Protocol, Socket
 from bindcheck.observe import Observer
 
@@ -32,9 +33,14 @@ def sockets(
         port: a local port, host order.
         protocol: tcp, udp, mptcp, sctp or udplite.
         owners: also look up who has them; other users' pids need privilege.
+
+    Raises:
+        BindcheckError: this system or kernel lists no such sockets.
     """
     observer = Observer()
     snapshot = observer.look(Protocol(protocol), port, None)
+    if not snapshot.listed:
+        raise BindcheckError("; ".join(limit.text for limit in snapshot.limits))
     if owners:
         snapshot = observer.with_owners(snapshot, snapshot.sockets)
     return snapshot.sockets

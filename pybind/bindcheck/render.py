@@ -65,7 +65,7 @@ def report_lines(
         if lines and not quiet:
             lines.append(Line(""))
         head = _headline(group)
-        lines.append(head)
+        lines.append(Line(head.text, head.style, wrap=not quiet))
         if not quiet:
             lines += _body(group, privileged_command, verbose=verbose)
     return lines
@@ -285,7 +285,7 @@ def _remedy(remedy: Remedy) -> list[Line]:
     import shlex
 
     command = Line(shlex.join(remedy.command), "cyan", 2, wrap=False)
-    if remedy.action == "stop-holder":
+    if not remedy.text:
         return [command]  # says itself what it does
     return [Line(remedy.text.rstrip(":") + ":", "", 2), command]
 

@@ -43,6 +43,7 @@ _NUMBERS = {Family.INET: AF_INET, Family.INET6: AF_INET6}
 
 ANY4 = bytes(4)
 ANY6 = bytes(16)
+LOOPBACK6 = bytes(15) + b"\x01"
 MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 
 
@@ -285,8 +286,9 @@ def _pack(host: str) -> bytes:
 def _check_name(host: str, text: str) -> None:
     if ":" in host:
         raise TargetError(f"{text!r}: {host!r} is no IPv6 address")
-    if not host.strip("0123456789."):
-        # getaddrinfo would read 1.2.3 as 1.2.0.3.
+    last = host.removesuffix(".").rpartition(".")[2]
+    if last.isdigit() or last[:2].lower() == "0x":
+        # getaddrinfo would read 1.2.3 as 1.2.0.3, and 0x7f.1 as 127.0.0.1.
         raise TargetError(
             f"{text!r}: {host!r} is no IPv4 address: it has four numbers from 0 to 255"
         )

@@ -65,7 +65,7 @@ def try_changes(attempt: Attempt, snapshot: Snapshot) -> tuple[Trial, ...]:
     target, options = attempt.target, attempt.options
     if attempt.step is Step.BIND and is_privileged(target, snapshot.facts):
         return _other_port(attempt)
-    if not is_in_use(attempt) or target.port == 0:
+    if not is_in_use(attempt) or attempt.step is not Step.BIND or target.port == 0:
         return ()
     trials = []
     if options.reuse_address is None:

@@ -12,13 +12,14 @@ from bindcheck.model import (
     Kind,
     Overlap,
     OwnerKind,
+    Sharing,
     Trait,
 )
 from bindcheck.records import replace
 from bindcheck.rules.refusals import CAP_NET_BIND_SERVICE
 from bindcheck.rules.remedies import linux
 from bindcheck.sanitize import sanitize
-from bindcheck.target import format_endpoint
+from bindcheck.target import LOOPBACK6, format_endpoint
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 def explain(diagnosis: Diagnosis, snapshot: Snapshot) -> Diagnosis:
     """Give each cause its summary, evidence and remedies."""
-    causes = []
+    causes: list[Cause] = []
     for cause in diagnosis.causes:
         chosen = [diagnosis.blockers[index] for index in cause.blockers]
         causes.append(
@@ -48,7 +49,13 @@ def explain(diagnosis: Diagnosis, snapshot: Snapshot) -> Diagnosis:
                 remedies=linux.remedies(cause, chosen, diagnosis, snapshot),
             )
         )
+        if cause.code in _LINGERING and causes[0].code not in _LINGERING:
+            # Waiting helps nobody while somebody else has the port.
+            causes[-1] = replace(causes[-1], remedies=())
     return replace(diagnosis, causes=tuple(causes))
+
+
+_LINGERING = frozenset({CauseCode.TIME_WAIT, CauseCode.CLOSING_CONNECTION})
 
 
 def summary(
@@ -109,7 +116,8 @@ def who(owner: Owner) -> str:
         return f"a socket that no process has a descriptor of{_origin(owner)}"
     if owner.kind is OwnerKind.NONE:
         return "nobody"
-    return f"a program of {_user(owner)}{_origin(owner)}"
+    # Not "a program": the kernel has sockets of its own.
+    return f"a socket of {_user(owner)}{_origin(owner)}"
 
 
 def _user(owner: Owner) -> str:
@@ -120,8 +128,8 @@ def _user(owner: Owner) -> str:
 
 def _origin(owner: Owner) -> str:
     if owner.container:
-        return f", container {owner.container[:12]}"
-    return f", {sanitize(owner.unit)}" if owner.unit else ""
+        return f" in container {owner.container[:12]}"
+    return f" in {sanitize(owner.unit)}" if owner.unit else ""
 
 
 def _numbers(numbers: Sequence[int]) -> str:
@@ -172,7 +180,10 @@ def _not_local(_: Sequence[Blocker], diagnosis: Diagnosis, _s: Snapshot) -> str:
     return f"no interface of this machine has {diagnosis.target.address}"
 
 
-def _unresolved(_: Sequence[Blocker], _d: Diagnosis, _s: Snapshot) -> str:
+def _unresolved(_: Sequence[Blocker], diagnosis: Diagnosis, _s: Snapshot) -> str:
+    error = diagnosis.attempt.error
+    if error is not None and error.name == "EAI_AGAIN":
+        return "no name server answered for the host name"
     return "the host name has no address"
 
 
@@ -223,8 +234,23 @@ def _blocker_lines(
         lines.append(_lingering_line(blocker))
     if blocker.kind is Kind.DATAGRAM and blocker.socket.remote:
         lines.append(_connection_line(blocker.socket, blocker.count))
+    lines += _sharing_lines(blocker)
     lines += _owner_lines(blocker.owner, snapshot)
     return lines
+
+
+def _sharing_lines(blocker: Blocker) -> list[str]:
+    """Why the options that were asked for do not help, where that was seen."""
+    if blocker.sharing is Sharing.OTHER_UID:
+        return ["SO_REUSEPORT shares a port only between sockets of the same user"]
+    if blocker.sharing is not Sharing.HOLDER_LACKS_OPTION:
+        return []
+    has = {
+        "SO_REUSEADDR": blocker.socket.reuse_address,
+        "SO_REUSEPORT": blocker.socket.reuse_port,
+    }
+    missing = [name for name, value in has.items() if value is False]
+    return [f"its socket has no {' and no '.join(missing)}"] if missing else []
 
 
 def _overlap_line(blocker: Blocker, diagnosis: Diagnosis) -> str:
@@ -278,9 +304,10 @@ def _owner_lines(owner: Owner, snapshot: Snapshot) -> list[str]:
         more = " ..." if len(owner.processes) > 13 else ""
         lines.append(f"shared with pid {rest}{more}")
     if owner.kind is OwnerKind.HIDDEN:
-        lines.append(f"made by {_user(owner)}{_origin(owner)}; its pid cannot be seen")
+        made = f"made by {_user(owner)}{_origin(owner)}"
+        lines.append(f"{made}; no process that can be read has it")
     elif owner.unit or owner.container:
-        lines.append(f"part of{_origin(owner).replace(',', '', 1)}")
+        lines.append(f"it runs{_origin(owner)}")
     return lines
 
 
@@ -326,6 +353,10 @@ def _privileged_evidence(_: Diagnosis, snapshot: Snapshot) -> list[str]:
 
 def _address_evidence(diagnosis: Diagnosis, snapshot: Snapshot) -> list[str]:
     family = diagnosis.target.family
+    packed = diagnosis.target.packed
+    loopback = packed[:1] == b"\x7f" or packed == LOOPBACK6
+    if loopback and snapshot.facts.loopback_up is False:
+        return ["the loopback interface lo is down"]
     local = [
         f"{one.address} ({one.interface})"
         for one in snapshot.addresses
@@ -348,6 +379,11 @@ def _family_evidence(_: Diagnosis, snapshot: Snapshot) -> list[str]:
     ]
 
 
+def _interface_evidence(_: Diagnosis, snapshot: Snapshot) -> list[str]:
+    names = dict.fromkeys(one.interface for one in snapshot.addresses)
+    return [f"interfaces with addresses: {', '.join(names)}"] if names else []
+
+
 def _scope_evidence(_: Diagnosis, snapshot: Snapshot) -> list[str]:
     names = dict.fromkeys(
         one.interface for one in snapshot.addresses if one.packed[:1] == b"\xfe"
@@ -359,7 +395,8 @@ def _scope_evidence(_: Diagnosis, snapshot: Snapshot) -> list[str]:
 
 def _unseen_evidence(_: Diagnosis, snapshot: Snapshot) -> list[str]:
     lines = ["the socket tables were read several times and show no holder"]
-    if snapshot.bound_sockets_listed is False:
+    from_text = any(one.code == "bound-sockets-not-listed" for one in snapshot.limits)
+    if snapshot.bound_sockets_listed is False and not from_text:
         lines.append(
             "this kernel does not list TCP sockets that are bound and not listening: "
             "such a socket may be it"
@@ -388,6 +425,8 @@ _EVIDENCE: dict[CauseCode, Callable[[Diagnosis, Snapshot], list[str]]] = {
     CauseCode.ADDRESS_NOT_LOCAL: _address_evidence,
     CauseCode.FAMILY_DISABLED: _family_evidence,
     CauseCode.SCOPE_MISSING: _scope_evidence,
+    CauseCode.SCOPE_UNKNOWN: _interface_evidence,
+    CauseCode.DEVICE_UNKNOWN: _interface_evidence,
     CauseCode.UNSEEN_BLOCKER: _unseen_evidence,
     CauseCode.EPHEMERAL_PORTS_EXHAUSTED: _ephemeral_evidence,
     CauseCode.OUTGOING_CONNECTION: _outgoing_evidence,

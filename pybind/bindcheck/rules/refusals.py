@@ -6,8 +6,8 @@ comes next once the present one is gone.
 
 from __future__ import annotations
 
-from bindcheck.model import Cause, CauseCode, Certainty, Family, Step
-from bindcheck.target import ANY4, ANY6, MAPPED_PREFIX
+from bindcheck.model import Cause, CauseCode, Certainty, Family, SocketType, Step
+from bindcheck.target import ANY4, ANY6, LOOPBACK6, MAPPED_PREFIX
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def causes(attempt: Attempt, snapshot: Snapshot) -> tuple[Cause, ...]:
         code = _at_bind(name, attempt, snapshot)
     if code is None:
         return (Cause(code=CauseCode.UNKNOWN, certainty=Certainty.POSSIBLE),)
-    return (Cause(code=code, certainty=Certainty.CERTAIN),)
+    certainty = Certainty.LIKELY if name == "EAI_AGAIN" else Certainty.CERTAIN
+    return (Cause(code=code, certainty=certainty),)
 
 
 def is_privileged(target: Target, facts: Facts) -> bool:
@@ -81,9 +82,14 @@ def later_refusals(attempt: Attempt, snapshot: Snapshot) -> tuple[CauseCode, ...
 
 
 def is_link_local(target: Target) -> bool:
-    """Whether it is an IPv6 address of fe80::/10, which needs a zone."""
+    """Whether it is an IPv6 address that needs a zone: fe80::/10, or ff02::/16 for UDP."""
     packed = target.packed
-    return len(packed) == len(ANY6) and packed[0] == 0xFE and packed[1] & 0xC0 == 0x80
+    if len(packed) != len(ANY6):
+        return False
+    multicast = packed[0] == 0xFF and packed[1] & 0x0F in (1, 2)
+    if multicast and target.protocol.type is SocketType.DATAGRAM:
+        return True
+    return packed[0] == 0xFE and packed[1] & 0xC0 == 0x80
 
 
 def _at_socket(name: str | None) -> CauseCode | None:
@@ -125,5 +131,5 @@ def _lost_family(target: Target, facts: Facts) -> bool:
     """An IPv6 address is missing because IPv6 is off here."""
     if target.family is not Family.INET6 or target.packed.startswith(MAPPED_PREFIX):
         return False
-    loopback = target.packed == ANY6[:15] + b"\x01"
+    loopback = target.packed == LOOPBACK6
     return bool(facts.ipv6_disabled_loopback if loopback else facts.ipv6_disabled)

@@ -18,6 +18,7 @@ from bindcheck.model import (
 )
 from bindcheck.rules.cgroup import container_of
 from bindcheck.sanitize import is_plain
+from bindcheck.target import LOOPBACK6
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _stop_processes(owner: Owner, snapshot: Snapshot) -> list[Remedy]:
     found.append(
         Remedy(
             action="stop-holder",
-            text="stop it",
+            text="or stop it" if found else "",
             command=_kill(_roots(owner.processes), snapshot),
         )
     )
@@ -273,7 +274,14 @@ def _privileged(
     ]
 
 
-def _address(_: Sequence[Blocker], diagnosis: Diagnosis, __: Snapshot) -> list[Remedy]:
+def _address(
+    _: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
+) -> list[Remedy]:
+    packed = diagnosis.target.packed
+    loopback = packed[:1] == b"\x7f" or packed == LOOPBACK6
+    if loopback and snapshot.facts.loopback_up is False:
+        command = _sudo(snapshot, "ip", "link", "set", "lo", "up")
+        return [Remedy(action="raise-loopback", text="raise it", command=command)]
     wildcard = "0.0.0.0" if diagnosis.target.family is Family.INET else "::"  # noqa: S104
     return [
         Remedy(
@@ -299,6 +307,45 @@ def _scope(
             text=f"name the interface: [{target.address}%{name}]:{target.port}",
         )
     ]
+
+
+def _descriptors(_: Sequence[Blocker], __: Diagnosis, ___: Snapshot) -> list[Remedy]:
+    return [
+        Remedy(
+            action="raise-descriptor-limit",
+            text="close files, or raise the limit (ulimit -n; LimitNOFILE= in a unit)",
+        )
+    ]
+
+
+def _ephemeral(_: Sequence[Blocker], __: Diagnosis, ___: Snapshot) -> list[Remedy]:
+    return [
+        Remedy(
+            action="use-other-address",
+            text="bind a fixed port outside of the range, or another address; or widen "
+            "net.ipv4.ip_local_port_range",
+        )
+    ]
+
+
+def _family(_: Sequence[Blocker], __: Diagnosis, snapshot: Snapshot) -> list[Remedy]:
+    found = [Remedy(action="use-ipv4", text="bind an IPv4 address")]
+    names = {
+        "all": snapshot.facts.ipv6_disabled,
+        "lo": snapshot.facts.ipv6_disabled_loopback,
+    }
+    for name, off in names.items():
+        if off:
+            command = ("sysctl", f"net.ipv6.conf.{name}.disable_ipv6=0")
+            found.append(
+                Remedy(
+                    action="enable-ipv6",
+                    text="or switch IPv6 on",
+                    command=_sudo(snapshot, *command),
+                )
+            )
+            break
+    return found
 
 
 def _name(_: Sequence[Blocker], __: Diagnosis, ___: Snapshot) -> list[Remedy]:
@@ -353,6 +400,9 @@ _REMEDIES: dict[
     CauseCode.TIME_WAIT: _time_wait,
     CauseCode.PRIVILEGED_PORT: _privileged,
     CauseCode.ADDRESS_NOT_LOCAL: _address,
+    CauseCode.DESCRIPTOR_LIMIT: _descriptors,
+    CauseCode.EPHEMERAL_PORTS_EXHAUSTED: _ephemeral,
+    CauseCode.FAMILY_DISABLED: _family,
     CauseCode.SCOPE_MISSING: _scope,
     CauseCode.NAME_NOT_RESOLVED: _name,
 }
