@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Blocker,
         Cause,
         Diagnosis,
+        Options,
         Owner,
         Process,
         Snapshot,
@@ -234,22 +235,22 @@ def _blocker_lines(
         lines.append(_lingering_line(blocker))
     if blocker.kind is Kind.DATAGRAM and blocker.socket.remote:
         lines.append(_connection_line(blocker.socket, blocker.count))
-    lines += _sharing_lines(blocker)
+    lines += _sharing_lines(blocker, diagnosis.attempt.options)
     lines += _owner_lines(blocker.owner, snapshot)
     return lines
 
 
-def _sharing_lines(blocker: Blocker) -> list[str]:
+def _sharing_lines(blocker: Blocker, asked: Options) -> list[str]:
     """Why the options that were asked for do not help, where that was seen."""
     if blocker.sharing is Sharing.OTHER_UID:
         return ["SO_REUSEPORT shares a port only between sockets of the same user"]
     if blocker.sharing is not Sharing.HOLDER_LACKS_OPTION:
         return []
-    has = {
-        "SO_REUSEADDR": blocker.socket.reuse_address,
-        "SO_REUSEPORT": blocker.socket.reuse_port,
-    }
-    missing = [name for name, value in has.items() if value is False]
+    missing = []
+    if asked.reuse_address and blocker.socket.reuse_address is False:
+        missing.append("SO_REUSEADDR")
+    if asked.reuse_port and blocker.socket.reuse_port is False:
+        missing.append("SO_REUSEPORT")
     return [f"its socket has no {' and no '.join(missing)}"] if missing else []
 
 
