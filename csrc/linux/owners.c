@@ -46,8 +46,8 @@ static int wanted(const bc__scan *scan, const struct stat *file, uint64_t *inode
 }
 
 /* Whether a descriptor folder may be read is asked of its entries, not of the folder:
- * without CAP_SYS_RESOURCE even uid 0 may list what it may not stat. Anything but "it is
- * gone" hides something: a lack of rights, or of descriptors of our own. */
+ * without CAP_SYS_RESOURCE even uid 0 may list what it may not stat. Anything but "it
+ * is gone" hides something: a lack of rights, or of descriptors of our own. */
 static int hides_something(int error)
 {
     return error != ENOENT && error != ESRCH;
