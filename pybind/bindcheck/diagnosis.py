@@ -27,14 +27,16 @@ from bindcheck.model import (
     Target,
     Trial,
     Verdict,
+    WarningCode,
 )
 from bindcheck.observe import Observer, asking_process
 from bindcheck.records import replace
 from bindcheck.rules.decide import decide, is_in_use
 from bindcheck.rules.holders import blockers, kind_of, overlapping
+from bindcheck.rules.quiet import conflicts
 from bindcheck.target import ANY4, ANY6, Request, make_target, parse
 from bindcheck.trials import attempt_harmlessly, could_take_datagrams, try_changes
-from bindcheck.wording import explain
+from bindcheck.wording import explain, warn
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -388,7 +390,8 @@ def _examine(
         # Somebody's short-lived socket, or a table that changed while it was read.
         time.sleep(_PAUSE_SECONDS * (look + 1))
     if attempt.ok:
-        return _finish(request, attempt, (), snapshot, came_free=came_free)
+        works = _finish(request, attempt, (), snapshot, came_free=came_free)
+        return _with_warnings(request, works, snapshot, observer)
     if not is_in_use(attempt) and attempt.ok is False:
         snapshot = observer.with_addresses(snapshot)
         snapshot = _with_owners(target, options, snapshot, observer)
@@ -414,6 +417,28 @@ def _with_owners(
     """Look up the owners of the rows that collide with the target."""
     rows = [row.socket for row in overlapping(target, options, snapshot)]
     return observer.with_owners(snapshot, rows)
+
+
+def _with_warnings(
+    request: Request, found: Diagnosis, snapshot: Snapshot, observer: Observer
+) -> Diagnosis:
+    """Add what a bind that works does not tell."""
+    options = found.attempt.options
+    quiet = conflicts(found.target, options, snapshot)
+    if request.host is None:
+        # The other wildcard has a diagnosis of its own.
+        quiet = tuple(one for one in quiet if one.code is not WarningCode.SHADOWED)
+    wanted = [one.socket for one in quiet if one.socket is not None]
+    snapshot = observer.with_owners(snapshot, wanted)
+    inodes = {one.inode for one in wanted}
+    owned = {row.inode: row for row in snapshot.sockets if row.inode in inodes}
+    named = [
+        replace(one, socket=owned.get(one.socket.inode, one.socket))
+        if one.socket
+        else one
+        for one in quiet
+    ]
+    return replace(found, warnings=warn(named, snapshot))
 
 
 def _finish(

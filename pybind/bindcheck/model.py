@@ -210,6 +210,14 @@ class CauseCode(StrEnum):
     UNKNOWN = "unknown"
 
 
+class WarningCode(StrEnum):
+    """A conflict that raises no error. Never renamed."""
+
+    SHARED_PORT = "shared-port"
+    SHADOWED = "shadowed"
+    EPHEMERAL_RANGE = "ephemeral-range"
+
+
 @record(frozen=True, slots=True, kw_only=True)
 class NativeCode:
     """A native number with its symbolic name (None: it has none) and system text."""
@@ -471,6 +479,8 @@ class Snapshot:
     sockets: tuple[Socket, ...] = ()
     addresses: tuple[InterfaceAddress, ...] = ()
     devices: Mapping[str, int] = MappingProxyType({})
+    reserved_ports: tuple[tuple[int, int], ...] = ()
+    """Ranges that connect() never takes, however ephemeral."""
     listed: bool = True
     """Whether the tables could be read; without, no rows say nothing."""
     limits: tuple[Notice, ...] = ()

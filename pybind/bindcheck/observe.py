@@ -81,6 +81,7 @@ class Observer:
             sockets=listing.sockets,
             listed=listing.source is not None,
             devices={device: index} if device and index else {},
+            reserved_ports=_reserved_ports(),
             limits=tuple(limits),
             address_in_use=native.error(Domain.ERRNO, errno.EADDRINUSE),
             permission_denied=native.error(Domain.ERRNO, errno.EACCES),
@@ -351,6 +352,17 @@ def _boot_time() -> float:
     if clock is None or boottime is None:
         return 0.0
     return time.time() - clock(boottime)
+
+
+def _reserved_ports() -> tuple[tuple[int, int], ...]:
+    """Read net.ipv4.ip_local_reserved_ports, such as "8080,9000-9010"."""
+    try:
+        with open("/proc/sys/net/ipv4/ip_local_reserved_ports", "rb") as file:
+            parts = file.read().strip().split(b",")
+    except OSError:
+        return ()
+    ranges = (part.partition(b"-") for part in parts if part)
+    return tuple((int(low), int(high or low)) for low, _, high in ranges)
 
 
 def _kernel() -> str:

@@ -10,10 +10,12 @@ from bindcheck.model import (
     Blocks,
     CauseCode,
     Kind,
+    Notice,
     Overlap,
     OwnerKind,
     Sharing,
     Trait,
+    WarningCode,
 )
 from bindcheck.records import replace
 from bindcheck.rules.refusals import CAP_NET_BIND_SERVICE
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
         Snapshot,
         Socket,
     )
+    from bindcheck.rules.quiet import Conflict
 
 
 def explain(diagnosis: Diagnosis, snapshot: Snapshot) -> Diagnosis:
@@ -57,6 +60,30 @@ def explain(diagnosis: Diagnosis, snapshot: Snapshot) -> Diagnosis:
 
 
 _LINGERING = frozenset({CauseCode.TIME_WAIT, CauseCode.CLOSING_CONNECTION})
+
+
+def warn(conflicts: Sequence[Conflict], snapshot: Snapshot) -> tuple[Notice, ...]:
+    """Say quiet conflicts, each in a sentence."""
+    return tuple(
+        dict.fromkeys(
+            Notice(code=one.code, text=_warning(one, snapshot)) for one in conflicts
+        )
+    )
+
+
+def _warning(conflict: Conflict, snapshot: Snapshot) -> str:
+    socket = conflict.socket
+    if socket is None:
+        low, high = snapshot.facts.ephemeral_range or (0, 0)
+        return (
+            f"the kernel gives ports {low} to {high} to outgoing connections: one may "
+            "take this port before the next start, unless it is added to "
+            "net.ipv4.ip_local_reserved_ports"
+        )
+    whose = f"{endpoint_of(socket)} belongs to {who(socket.owner)}"
+    if conflict.code is WarningCode.SHADOWED:
+        return f"{whose}: a client that asks for localhost may reach it instead"
+    return f"{whose}: the two share the port, and each gets only a part of the traffic"
 
 
 def summary(

@@ -1,0 +1,86 @@
+"""Conflicts that raise no error: the bind works, and yet something is wrong.
+
+They are warnings: the verdict and the exit status stay.
+"""
+
+from __future__ import annotations
+
+from bindcheck.model import (
+    Options,
+    Snapshot,
+    Socket,
+    SocketType,
+    State,
+    Target,
+    WarningCode,
+)
+from bindcheck.records import record
+from bindcheck.rules.holders import overlapping, target_coverage
+from bindcheck.rules.overlap import Coverage, collide, coverage, holder_coverage
+from bindcheck.target import LOOPBACK6
+
+_LOOPBACK4 = bytes((127, 0, 0, 1))
+
+
+@record(frozen=True, slots=True)
+class Conflict:
+    """A warning, with the socket that it is about where there is one."""
+
+    code: WarningCode
+    socket: Socket | None = None
+
+
+def conflicts(
+    target: Target, options: Options, snapshot: Snapshot
+) -> tuple[Conflict, ...]:
+    """Find what a bind that works would not tell."""
+    if not target.port:
+        return ()
+    found = [
+        Conflict(WarningCode.SHARED_PORT, row.socket)
+        for row in overlapping(target, options, snapshot)
+        if _receives(row.socket)
+    ]
+    found += [
+        Conflict(WarningCode.SHADOWED, row)
+        for row in snapshot.sockets
+        if _answers_for_localhost(target, options, row, snapshot)
+    ]
+    if _is_ephemeral(target, snapshot):
+        found.append(Conflict(WarningCode.EPHEMERAL_RANGE))
+    return tuple(found)
+
+
+def _receives(row: Socket) -> bool:
+    """Whether new traffic could go to it instead."""
+    return row.state is State.LISTEN or row.protocol.type is SocketType.DATAGRAM
+
+
+def _answers_for_localhost(
+    target: Target, options: Options, row: Socket, snapshot: Snapshot
+) -> bool:
+    """`localhost` is 127.0.0.1 and ::1; a client may try the other one first."""
+    if target.protocol.type is not SocketType.STREAM or row.state is not State.LISTEN:
+        return False
+    mine, theirs = target_coverage(target, options, snapshot), holder_coverage(row)
+    if collide(mine, theirs) is not None:
+        return False
+    return (_covers(mine, _LOOPBACK4) and _covers(theirs, LOOPBACK6)) or (
+        _covers(mine, LOOPBACK6) and _covers(theirs, _LOOPBACK4)
+    )
+
+
+def _covers(one: Coverage, packed: bytes) -> bool:
+    return collide(one, coverage(packed, v6only=True)) is not None
+
+
+def _is_ephemeral(target: Target, snapshot: Snapshot) -> bool:
+    """Whether connect() may give the port to any client."""
+    if snapshot.facts.ephemeral_range is None:
+        return False
+    low, high = snapshot.facts.ephemeral_range
+    return low <= target.port <= high and not _is_reserved(target.port, snapshot)
+
+
+def _is_reserved(port: int, snapshot: Snapshot) -> bool:
+    return any(low <= port <= high for low, high in snapshot.reserved_ports)
