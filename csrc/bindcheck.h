@@ -252,6 +252,23 @@ BC_API int bc_find_owners(const uint64_t *inodes, size_t inode_count,
  * Returns BC_E_SYSTEM when there is none with that pid. */
 BC_API int bc_read_process(int32_t pid, bc_owners *owners);
 
+/* What bc_find_bound could not do. */
+typedef struct {
+    uint32_t unasked;    /* descriptors of TCP sockets that could not be borrowed */
+    uint32_t seen;       /* processes that were looked at */
+    uint32_t unreadable; /* of them: not permitted */
+    uint32_t reserved;
+} bc_bound_scan;
+
+/* TCP sockets that are bound to `port` and neither listen nor are connected, found by
+ * borrowing every descriptor of a TCP socket whose inode is not among `known` (those of
+ * the tables, ascending). For kernels whose tables do not show such sockets (Linux
+ * before 6.8). Needs the right to trace the holder (PTRACE_MODE_ATTACH); *scan tells
+ * what it could not do. */
+BC_API int bc_find_bound(uint16_t port, const uint64_t *known, size_t known_count,
+                         bc_socket *out, size_t capacity, size_t *count,
+                         bc_bound_scan *scan);
+
 /* Facts about the machine and the caller; -1 (or 0 for namespaces) when not told. */
 typedef struct {
     uint64_t capabilities; /* effective, bit numbers of capability.h */

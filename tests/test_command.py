@@ -784,7 +784,10 @@ class TestText:
             f"127.0.0.1:{port}/tcp cannot be bound: "
             "a socket of root (uid 0) listens there"
         )
-        assert "made by root (uid 0); no process that can be read has it" in answer.section("why")
+        assert (
+            "made by root (uid 0); no process that can be read has it"
+            in answer.section("why")
+        )
         (note,) = answer.section("note")
         assert re.fullmatch(r"\d+ of \d+ processes cannot be read by \S+", note)
         script = shlex.quote(str(prefix / "bindcheck"))

@@ -40,9 +40,11 @@ static int is_number(const char *name)
 static int wanted(const bc__scan *scan, const struct stat *file, uint64_t *inode)
 {
     *inode = (uint64_t)file->st_ino;
-    return S_ISSOCK(file->st_mode) && file->st_dev == scan->socket_device &&
-           bsearch(inode, scan->inodes, scan->inode_count, sizeof *inode,
-                   compare_inodes) != NULL;
+    if (!S_ISSOCK(file->st_mode) || file->st_dev != scan->socket_device) {
+        return 0;
+    }
+    return (bsearch(inode, scan->inodes, scan->inode_count, sizeof *inode,
+                    compare_inodes) == NULL) == (scan->others != 0);
 }
 
 /* Whether a descriptor folder may be read is asked of its entries, not of the folder:
@@ -92,7 +94,8 @@ static int scan_descriptors(bc__scan *scan, int process, const char *path, int32
         }
         if (wanted(scan, &file, &inode)) {
             int32_t fd = (int32_t)strtol(entry->d_name, NULL, 10);
-            bc__add_holder(scan, process, pid, tid, fd, inode);
+            const bc__descriptor descriptor = {process, pid, tid, fd, inode};
+            scan->found(scan, &descriptor);
         }
     }
     (void)closedir(directory);
@@ -217,7 +220,7 @@ static int learn(bc__scan *scan)
     return status;
 }
 
-static void reset(bc_owners *owners)
+void bc__reset_owners(bc_owners *owners)
 {
     owners->holder_count = 0;
     owners->process_count = 0;
@@ -234,36 +237,46 @@ static int fits(const bc_owners *owners)
            owners->text_count <= owners->text_capacity;
 }
 
-int bc_find_owners(const uint64_t *inodes, size_t inode_count, bc_owners *owners)
+int bc__walk(bc__scan *scan)
 {
-    bc__scan scan = {.inodes = inodes, .inode_count = inode_count, .owners = owners};
     char self[16] = "";
     ssize_t length;
     DIR *directory;
+    int status = -1;
 
-    reset(owners);
-    scan.proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (scan.proc < 0) {
-        return BC_OK;
+    scan->proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (scan->proc < 0) {
+        return -1;
     }
-    directory = fdopendir(scan.proc);
+    directory = fdopendir(scan->proc);
     if (directory == NULL) {
-        (void)close(scan.proc);
-        return BC_OK;
+        (void)close(scan->proc);
+        return -1;
     }
     /* The pid by which /proc knows us, which is not getpid()'s where /proc belongs to
      * another pid namespace. */
-    length = readlinkat(scan.proc, "self", self, sizeof self - 1);
-    if (length > 0 && learn(&scan) == 0) {
+    length = readlinkat(scan->proc, "self", self, sizeof self - 1);
+    if (length > 0 && learn(scan) == 0) {
         self[length] = '\0';
-        owners->available = 1;
-        scan_process(&scan, self);
-        each_process(&scan, directory, (int32_t)strtol(self, NULL, 10), scan_process);
-        if (unfound(&scan)) {
-            each_process(&scan, directory, 0, scan_threads);
+        scan_process(scan, self);
+        each_process(scan, directory, (int32_t)strtol(self, NULL, 10), scan_process);
+        if (scan->others || unfound(scan)) {
+            each_process(scan, directory, 0, scan_threads);
         }
+        status = 0;
     }
     (void)closedir(directory);
+    return status;
+}
+
+int bc_find_owners(const uint64_t *inodes, size_t inode_count, bc_owners *owners)
+{
+    bc__scan scan = {.found = bc__add_holder,
+                     .inodes = inodes,
+                     .inode_count = inode_count,
+                     .owners = owners};
+    bc__reset_owners(owners);
+    owners->available = bc__walk(&scan) == 0;
     return fits(owners) ? BC_OK : BC_E_TRUNCATED;
 }
 
@@ -273,7 +286,7 @@ int bc_read_process(int32_t pid, bc_owners *owners)
     char path[32];
     int process;
 
-    reset(owners);
+    bc__reset_owners(owners);
     bc__proc_path(path, sizeof path, pid);
     process = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (process < 0) {

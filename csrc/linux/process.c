@@ -157,43 +157,37 @@ static void read_options(int handle, bc_holder *out)
     out->options_read = 1;
 }
 
-/* A duplicate of the holder's descriptor (pidfd_getfd(2), Linux 5.6; needs ptrace
- * access mode PTRACE_MODE_ATTACH_REALCREDS). It is closed at once: while it is open the
- * socket cannot go away. That it is the same socket its inode tells. */
-static void borrow_options(bc_holder *out)
+int bc__borrow(const bc__descriptor *descriptor)
 {
     struct stat file;
-    int process = (int)syscall(SYS_pidfd_open, out->pid, 0);
+    int process = (int)syscall(SYS_pidfd_open, descriptor->pid, 0);
     int handle = -1;
     if (process < 0) {
-        return;
+        return -1;
     }
-    handle = (int)syscall(SYS_pidfd_getfd, process, out->fd, 0);
-    if (handle >= 0) {
-        if (fstat(handle, &file) == 0 && S_ISSOCK(file.st_mode) &&
-            (uint64_t)file.st_ino == out->inode) {
-            read_options(handle, out);
-        }
-        (void)close(handle);
-    }
+    handle = (int)syscall(SYS_pidfd_getfd, process, descriptor->fd, 0);
     (void)close(process);
+    if (handle >= 0 && (fstat(handle, &file) != 0 || !S_ISSOCK(file.st_mode) ||
+                        (uint64_t)file.st_ino != descriptor->inode)) {
+        (void)close(handle);
+        handle = -1;
+    }
+    return handle;
 }
 
-/* What kind of socket it is, MPTCP or TCP (net/socket.c, sockfs_xattr_get); needs only
- * the right that the descriptor folder needed. */
-static void read_protocol(int process, bc_holder *out)
+void bc__protocol_name(const bc__descriptor *descriptor, char *out, size_t capacity)
 {
     char path[80];
     ssize_t length;
-    if (out->tid == out->pid) {
-        (void)snprintf(path, sizeof path, "/proc/self/fd/%d/fd/%d", process, out->fd);
+    if (descriptor->tid == descriptor->pid) {
+        (void)snprintf(path, sizeof path, "/proc/self/fd/%d/fd/%d", descriptor->process,
+                       descriptor->fd);
     } else {
-        (void)snprintf(path, sizeof path, "/proc/self/fd/%d/task/%d/fd/%d", process,
-                       out->tid, out->fd);
+        (void)snprintf(path, sizeof path, "/proc/self/fd/%d/task/%d/fd/%d",
+                       descriptor->process, descriptor->tid, descriptor->fd);
     }
-    length =
-        getxattr(path, "system.sockprotoname", out->protocol, sizeof out->protocol - 1);
-    out->protocol[length > 0 ? length : 0] = '\0';
+    length = getxattr(path, "system.sockprotoname", out, capacity - 1);
+    out[length > 0 ? length : 0] = '\0';
 }
 
 static int options_known(const bc_owners *owners, uint64_t inode)
@@ -206,24 +200,28 @@ static int options_known(const bc_owners *owners, uint64_t inode)
     return 0;
 }
 
-void bc__add_holder(bc__scan *scan, int process, int32_t pid, int32_t tid, int32_t fd,
-                    uint64_t inode)
+void bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
 {
     bc_owners *owners = scan->owners;
     bc_holder holder;
     int known = 0;
 
     memset(&holder, 0, sizeof holder);
-    holder.inode = inode;
-    holder.pid = pid;
-    holder.tid = tid;
-    holder.fd = fd;
+    holder.inode = descriptor->inode;
+    holder.pid = descriptor->pid;
+    holder.tid = descriptor->tid;
+    holder.fd = descriptor->fd;
     holder.reuse_address = -1;
     holder.reuse_port = -1;
     holder.v6only = -1;
-    read_protocol(process, &holder);
-    if (tid == pid && !options_known(owners, inode)) {
-        borrow_options(&holder);
+    bc__protocol_name(descriptor, holder.protocol, sizeof holder.protocol);
+    /* The number of a thread's own descriptor means another one in its process. */
+    if (holder.tid == holder.pid && !options_known(owners, holder.inode)) {
+        int handle = bc__borrow(descriptor);
+        if (handle >= 0) {
+            read_options(handle, &holder);
+            (void)close(handle);
+        }
     }
     if (owners->holder_count < owners->holder_capacity) {
         owners->holders[owners->holder_count] = holder;
@@ -231,9 +229,9 @@ void bc__add_holder(bc__scan *scan, int process, int32_t pid, int32_t tid, int32
     owners->holder_count++;
 
     for (size_t i = 0; i < owners->process_count && i < owners->process_capacity; i++) {
-        known |= owners->processes[i].pid == pid;
+        known |= owners->processes[i].pid == holder.pid;
     }
     if (!known) {
-        bc__add_process(scan, process, pid);
+        bc__add_process(scan, descriptor->process, holder.pid);
     }
 }

@@ -37,6 +37,19 @@ int bc_read_process(int32_t pid, bc_owners *owners)
     return bc_find_owners(NULL, 0, owners);
 }
 
+int bc_find_bound(uint16_t port, const uint64_t *known, size_t known_count,
+                  bc_socket *out, size_t capacity, size_t *count, bc_bound_scan *scan)
+{
+    (void)port;
+    (void)known;
+    (void)known_count;
+    (void)out;
+    (void)capacity;
+    *count = 0;
+    memset(scan, 0, sizeof *scan);
+    return BC_E_UNSUPPORTED;
+}
+
 int bc_read_facts(bc_facts *facts)
 {
     memset(facts, 0, sizeof *facts);

@@ -94,6 +94,17 @@ class _Lib:
     ) -> int: ...
     def bc_find_owners(self, inodes: Any, inode_count: int, owners: Any, /) -> int: ...
     def bc_read_process(self, pid: int, owners: Any, /) -> int: ...
+    def bc_find_bound(
+        self,
+        port: int,
+        known: Any,
+        known_count: int,
+        out: Any,
+        capacity: int,
+        count: Any,
+        scan: Any,
+        /,
+    ) -> int: ...
     def bc_read_facts(self, facts: Any, /) -> int: ...
     def bc_list_addresses(
         self,

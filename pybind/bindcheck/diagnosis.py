@@ -396,7 +396,8 @@ def _examine(
         snapshot = observer.with_addresses(snapshot)
         snapshot = _with_owners(target, options, snapshot, observer)
     elif not overlapping(target, options, snapshot) and target.port:
-        snapshot = replace(snapshot, bound_sockets_listed=observer.sees_bound_sockets())
+        snapshot = observer.with_bound_sockets(snapshot, target.port)
+        snapshot = _with_owners(target, options, snapshot, observer)
     trials = try_changes(attempt, snapshot)
     if is_in_use(attempt) and any(one.ok and one.native for one in trials):
         # The holder may have gone between the attempt and the trial that worked. The
@@ -449,6 +450,8 @@ def _finish(
     *,
     came_free: bool = False,
 ) -> Diagnosis:
+    limits = tuple({limit.code: limit for limit in snapshot.limits}.values())
+    snapshot = replace(snapshot, limits=limits)
     found = decide(request.requested, attempt, trials, snapshot, came_free=came_free)
     return explain(found, snapshot)
 

@@ -346,6 +346,38 @@ def find_owners(inodes: Sequence[int]) -> Scan:
     return arrays.scan()
 
 
+@record(frozen=True, slots=True, kw_only=True)
+class BoundScan:
+    """The answer of find_bound; `unasked` descriptors could not be borrowed."""
+
+    sockets: tuple[Socket, ...]
+    unasked: int
+    seen: int
+    unreadable: int
+
+
+def find_bound(port: int, known: Sequence[int]) -> BoundScan:
+    """Find TCP sockets bound to a port that the tables, `known` inodes, do not show."""
+    inodes = sorted(set(known))
+    numbers = ffi.new("uint64_t[]", inodes)
+    count, scan = ffi.new("size_t *"), ffi.new("bc_bound_scan *")
+    capacity = 16
+    while True:
+        rows = ffi.new("bc_socket[]", capacity)
+        status = lib.bc_find_bound(
+            port, numbers, len(inodes), rows, capacity, count, scan
+        )
+        if status != lib.BC_E_TRUNCATED:
+            break
+        capacity = 2 * count[0]
+    return BoundScan(
+        sockets=tuple(_socket(row) for row in rows[0 : count[0]]),
+        unasked=scan.unasked,
+        seen=scan.seen,
+        unreadable=scan.unreadable,
+    )
+
+
 def read_process(pid: int) -> ProcessFacts | None:
     """Describe one process; None when there is none with that pid."""
     arrays = _OwnerArrays()

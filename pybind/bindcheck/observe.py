@@ -124,6 +124,29 @@ class Observer:
         limits = (*snapshot.limits, *self._owner_limits(scan))
         return replace(snapshot, sockets=tuple(rows), limits=limits)
 
+    def with_bound_sockets(self, snapshot: Snapshot, port: int) -> Snapshot:
+        """Look for TCP sockets that are bound and that the tables do not show."""
+        listed = self.sees_bound_sockets()
+        if listed:
+            return replace(snapshot, bound_sockets_listed=True)
+        known = native.list_sockets(Protocol.TCP, 0).sockets
+        scan = native.find_bound(port, [row.inode for row in known])
+        limits = snapshot.limits
+        if scan.unreadable:
+            limits = (*limits, self._unreadable(scan.unreadable, scan.seen))
+        if scan.unasked:
+            text = (
+                f"{scan.unasked} TCP sockets are in no table and could not be asked for their "
+                "address: that needs the right to trace their processes (root)"
+            )
+            limits = (*limits, Notice(code="sockets-not-asked", text=text))
+        return replace(
+            snapshot,
+            sockets=(*snapshot.sockets, *scan.sockets),
+            bound_sockets_listed=False,
+            limits=limits,
+        )
+
     def sees_bound_sockets(self) -> bool:
         """Whether the tables show a TCP socket that is bound and not listening.
 
@@ -199,19 +222,17 @@ class Observer:
             v6only=row.v6only if row.v6only is not None or not read else read.v6only,
         )
 
+    def _unreadable(self, count: int, seen: int) -> Notice:
+        who = user_name(self.facts.euid) or f"uid {self.facts.euid}"
+        text = f"{count} of {seen} processes cannot be read by {who}"
+        return Notice(code="processes-unreadable", text=text)
+
     def _owner_limits(self, scan: native.Scan) -> list[Notice]:
         if not scan.available:
             return [Notice(code="no-process-table", text="/proc cannot be read here")]
         limits = []
         if scan.unreadable:
-            who = user_name(self.facts.euid) or f"uid {self.facts.euid}"
-            limits.append(
-                Notice(
-                    code="processes-unreadable",
-                    text=f"{scan.unreadable} of {scan.seen} processes "
-                    f"cannot be read by {who}",
-                )
-            )
+            limits.append(self._unreadable(scan.unreadable, scan.seen))
         if self.facts.pid_namespace not in (None, INITIAL_PID_NAMESPACE):
             limits.append(
                 Notice(

@@ -294,7 +294,7 @@ def _limits(one: Diagnosis, *, verbose: bool) -> list[Line]:
     hidden = any(
         blocker.owner.kind in (OwnerKind.HIDDEN, OwnerKind.IN_TRANSIT)
         for blocker in one.blockers
-    )
+    ) or any(cause.code is CauseCode.UNSEEN_BLOCKER for cause in one.causes)
     shown = [
         notice
         for notice in one.limits

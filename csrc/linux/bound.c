@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * TCP sockets that are bound and neither listen nor are connected, on kernels whose
+ * tables do not show them (before Linux 6.8, or where only /proc/net can be read): a
+ * descriptor of a TCP socket that is in no table is borrowed and asked for its name.
+ */
+#include "../internal.h"
+#include "owners.h"
+
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct {
+    uint16_t port;
+    bc_socket *out;
+    size_t capacity;
+    size_t count;
+    uint32_t unasked;
+} bound_search;
+
+static int is_known(const bound_search *search, uint64_t inode)
+{
+    for (size_t i = 0; i < search->count && i < search->capacity; i++) {
+        if (search->out[i].inode == inode) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void describe(int handle, const bc__descriptor *descriptor, bc_socket *row)
+{
+    socklen_t length = sizeof row->cookie;
+    struct stat file;
+    row->protocol = BC_PROTOCOL_TCP;
+    row->state = BC_STATE_CLOSE;
+    row->v6only = -1;
+    row->inode = descriptor->inode;
+    if (getsockopt(handle, SOL_SOCKET, SO_COOKIE, &row->cookie, &length) != 0) {
+        row->cookie = 0;
+    }
+    if (fstat(handle, &file) == 0) {
+        row->uid = file.st_uid; /* sockfs: who made the socket */
+    }
+    if (row->local.family == BC_FAMILY_INET6) {
+        int v6only = 0;
+        length = sizeof v6only;
+        if (getsockopt(handle, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &length) == 0) {
+            row->v6only = v6only != 0 ? 1 : 0;
+        }
+    }
+}
+
+static void ask(bc__scan *scan, const bc__descriptor *descriptor)
+{
+    bound_search *search = scan->context;
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    bc_socket row;
+    char protocol[16];
+    int handle;
+
+    bc__protocol_name(descriptor, protocol, sizeof protocol);
+    if (strncmp(protocol, "TCP", 3) != 0 && strncmp(protocol, "MPTCP", 5) != 0) {
+        return;
+    }
+    if (is_known(search, descriptor->inode)) {
+        return; /* another descriptor of the same socket */
+    }
+    handle = descriptor->tid == descriptor->pid ? bc__borrow(descriptor) : -1;
+    if (handle < 0) {
+        search->unasked++;
+        return;
+    }
+    memset(&row, 0, sizeof row);
+    if (getsockname(handle, (struct sockaddr *)&address, &length) == 0 &&
+        bc__from_sockaddr((const struct sockaddr *)&address, length, &row.local) != 0 &&
+        row.local.port == search->port && search->port != 0) {
+        describe(handle, descriptor, &row);
+        if (search->count < search->capacity) {
+            search->out[search->count] = row;
+        }
+        search->count++;
+    }
+    (void)close(handle);
+}
+
+int bc_find_bound(uint16_t port, const uint64_t *known, size_t known_count,
+                  bc_socket *out, size_t capacity, size_t *count, bc_bound_scan *result)
+{
+    bc_owners counts = {0};
+    bound_search search = {.port = port, .out = out, .capacity = capacity};
+    bc__scan scan = {.found = ask,
+                     .context = &search,
+                     .inodes = known,
+                     .inode_count = known_count,
+                     .others = 1,
+                     .owners = &counts};
+    (void)bc__walk(&scan);
+    *count = search.count;
+    result->unasked = search.unasked;
+    result->seen = counts.seen;
+    result->unreadable = counts.unreadable;
+    result->reserved = 0;
+    return search.count > capacity ? BC_E_TRUNCATED : BC_OK;
+}

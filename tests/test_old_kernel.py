@@ -1,0 +1,84 @@
+"""Kernels whose tables do not show bound sockets: the descriptors are asked instead.
+
+On a newer kernel the fallback tables of /proc/net are as blind, which makes the same
+situation with real sockets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import bindcheck
+from bindcheck import native
+from bindcheck.model import CauseCode, Protocol, State
+from tests.support import NOBODY, Holder, as_user, needs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bindcheck.model import Diagnosis
+
+pytestmark = [needs("socket tables"), pytest.mark.usefixtures("network")]
+
+
+def blind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide bound TCP sockets from the tables, as kernels before 6.8 do."""
+    real = native.list_sockets
+
+    def list_sockets(protocol: Protocol, port: int) -> native.Listing:
+        listing = real(protocol, port)
+        seen = [row for row in listing.sockets if row.state is not State.CLOSE]
+        return native.Listing(
+            source=listing.source, sockets=tuple(seen), refused=listing.refused
+        )
+
+    monkeypatch.setattr(native, "list_sockets", list_sockets)
+
+
+def ask(address: str, port: int) -> Diagnosis:
+    (found,) = bindcheck.diagnose((address, port))
+    return found
+
+
+@needs("root")
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::"])  # noqa: S104
+def test_bound_socket_is_found_by_its_descriptor(
+    monkeypatch: pytest.MonkeyPatch, holder: Holder, address: str
+) -> None:
+    port = holder.bind(address)
+    holder.bind(name="another port")
+    blind(monkeypatch)
+    found = ask("127.0.0.1", port)
+    assert [cause.code for cause in found.causes] == [CauseCode.BOUND]
+    (blocker,) = found.blockers
+    assert blocker.socket.inode == holder.inode()
+    (process,) = blocker.owner.processes
+    assert (process.pid, process.fds) == (holder.pid, (holder.fd(),))
+
+
+@needs("root")
+def test_without_the_right_it_says_what_could_not_be_asked(
+    monkeypatch: pytest.MonkeyPatch, make_holder: Callable[..., Holder]
+) -> None:
+    port = make_holder().bind()
+    blind(monkeypatch)
+    found = as_user(NOBODY, lambda: ask("127.0.0.1", port))
+    assert [cause.code for cause in found.causes] == [CauseCode.UNSEEN_BLOCKER]
+    assert found.blockers == ()
+    assert "bound and not listening" in found.causes[0].evidence[1]
+    assert "processes-unreadable" in {limit.code for limit in found.limits}
+
+
+@needs("root")
+def test_own_sockets_can_be_asked_without_root(
+    monkeypatch: pytest.MonkeyPatch, make_holder: Callable[..., Holder]
+) -> None:
+    """An ordinary user may trace programs of their own."""
+    holder = make_holder(uid=NOBODY)
+    port = holder.bind()
+    blind(monkeypatch)
+    found = as_user(NOBODY, lambda: ask("127.0.0.1", port))
+    assert [cause.code for cause in found.causes] == [CauseCode.BOUND]
+    assert found.blockers[0].owner.processes[0].pid == holder.pid
