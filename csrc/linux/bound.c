@@ -11,7 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71 /* Linux 5.14 */
+#endif
+
 typedef struct {
+    uint64_t network; /* cookie of our network namespace; 0: not told */
     uint16_t port;
     bc_socket *out;
     size_t capacity;
@@ -29,10 +34,47 @@ static int is_known(const bound_search *search, uint64_t inode)
     return 0;
 }
 
+/* 0 when the kernel does not tell. */
+static uint64_t network_of(int handle)
+{
+    uint64_t cookie = 0;
+    socklen_t length = sizeof cookie;
+    if (getsockopt(handle, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length) != 0) {
+        return 0;
+    }
+    return cookie;
+}
+
+static uint64_t our_network(void)
+{
+    uint64_t cookie = 0;
+    int own = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (own >= 0) {
+        cookie = network_of(own);
+        (void)close(own);
+    }
+    return cookie;
+}
+
+/* Neither listens nor is connected: the tables show those that are. */
+static int is_only_bound(int handle)
+{
+    struct sockaddr_storage address;
+    int listens = 1;
+    socklen_t length = sizeof listens;
+    if (getsockopt(handle, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) != 0 ||
+        listens != 0) {
+        return 0;
+    }
+    length = sizeof address;
+    return getpeername(handle, (struct sockaddr *)&address, &length) != 0;
+}
+
 static void describe(int handle, const bc__descriptor *descriptor, bc_socket *row)
 {
     socklen_t length = sizeof row->cookie;
     struct stat file;
+    row->device = bc__bound_device(handle);
     row->protocol = BC_PROTOCOL_TCP;
     row->state = BC_STATE_CLOSE;
     row->v6only = -1;
@@ -74,9 +116,13 @@ static void ask(bc__scan *scan, const bc__descriptor *descriptor)
         return;
     }
     memset(&row, 0, sizeof row);
-    if (getsockname(handle, (struct sockaddr *)&address, &length) == 0 &&
-        bc__from_sockaddr((const struct sockaddr *)&address, length, &row.local) != 0 &&
-        row.local.port == search->port && search->port != 0) {
+    if (search->network == 0 || network_of(handle) == 0) {
+        search->unasked++; /* it may be of another network namespace */
+    } else if (network_of(handle) == search->network && is_only_bound(handle) &&
+               getsockname(handle, (struct sockaddr *)&address, &length) == 0 &&
+               bc__from_sockaddr((const struct sockaddr *)&address, length,
+                                 &row.local) != 0 &&
+               row.local.port == search->port && search->port != 0) {
         describe(handle, descriptor, &row);
         if (search->count < search->capacity) {
             search->out[search->count] = row;
@@ -90,7 +136,8 @@ int bc_find_bound(uint16_t port, const uint64_t *known, size_t known_count,
                   bc_socket *out, size_t capacity, size_t *count, bc_bound_scan *result)
 {
     bc_owners counts = {0};
-    bound_search search = {.port = port, .out = out, .capacity = capacity};
+    bound_search search = {
+        .network = our_network(), .port = port, .out = out, .capacity = capacity};
     bc__scan scan = {.found = ask,
                      .context = &search,
                      .inodes = known,

@@ -48,6 +48,9 @@ int bc__borrow(const bc__descriptor *descriptor);
  * needs only the right that the descriptor folder needed. Empty when not told. */
 void bc__protocol_name(const bc__descriptor *descriptor, char *out, size_t capacity);
 
+/* The interface index that a socket is bound to, 0 for none. */
+uint32_t bc__bound_device(int handle);
+
 /* "task/TID/fd" and "/proc/PID". */
 void bc__task_path(char *out, size_t capacity, int32_t tid);
 void bc__proc_path(char *out, size_t capacity, int32_t pid);

@@ -139,10 +139,21 @@ static int32_t read_option(int handle, int level, int option)
     return getsockopt(handle, level, option, &value, &length) == 0 ? value : -1;
 }
 
+uint32_t bc__bound_device(int handle)
+{
+    char device[IFNAMSIZ] = "";
+    /* The kernel wants room for the longest name (sock_getbindtodevice). */
+    socklen_t length = sizeof device;
+    if (getsockopt(handle, SOL_SOCKET, SO_BINDTODEVICE, device, &length) != 0 ||
+        device[0] == '\0') {
+        return 0;
+    }
+    device[sizeof device - 1] = '\0';
+    return if_nametoindex(device);
+}
+
 static void read_options(int handle, bc_holder *out)
 {
-    char device[16] = "";
-    socklen_t length = sizeof device - 1;
     int32_t family = read_option(handle, SOL_SOCKET, SO_DOMAIN);
 
     out->reuse_address = (int8_t)(read_option(handle, SOL_SOCKET, SO_REUSEADDR) > 0);
@@ -150,10 +161,7 @@ static void read_options(int handle, bc_holder *out)
     if (family == AF_INET6) {
         out->v6only = (int8_t)read_option(handle, IPPROTO_IPV6, IPV6_V6ONLY);
     }
-    if (getsockopt(handle, SOL_SOCKET, SO_BINDTODEVICE, device, &length) == 0 &&
-        device[0] != '\0') {
-        out->device = if_nametoindex(device);
-    }
+    out->device = bc__bound_device(handle);
     out->options_read = 1;
 }
 

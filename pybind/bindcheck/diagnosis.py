@@ -256,8 +256,9 @@ def _literal(request: Request) -> Target | Attempt:
     scope_id = None
     if request.scope is not None:
         scope_id = native.interface_index(request.scope)
-        if scope_id is None and request.scope.isdigit():
-            scope_id = int(request.scope) & 0xFFFFFFFF or None
+        number = request.scope
+        if scope_id is None and number.isascii() and number.isdigit():
+            scope_id = int(number) if 0 < int(number) <= 0xFFFFFFFF else None
         if scope_id is None:
             answer = native.resolve(f"{request.host}%{request.scope}", family)
             return _failed_lookup(request, answer)

@@ -481,6 +481,8 @@ class Snapshot:
     devices: Mapping[str, int] = MappingProxyType({})
     reserved_ports: tuple[tuple[int, int], ...] = ()
     """Ranges that connect() never takes, however ephemeral."""
+    foreign_pids: bool = False
+    """The pids are those of another pid namespace: here they mean other programs."""
     listed: bool = True
     """Whether the tables could be read; without, no rows say nothing."""
     limits: tuple[Notice, ...] = ()

@@ -1,7 +1,6 @@
 """What is there: tables, owners, facts. Observes, and judges nothing.
 
-An Observer keeps what it has read for the time of one report, so that several addresses
-of one port are judged by the same rows.
+Facts are read once for a report, tables at every look, because they change.
 """
 
 from __future__ import annotations
@@ -32,9 +31,8 @@ from bindcheck.rules.program import program_of
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from bindcheck.model import Owner
 
 # Not sys.platform itself, whose branches type checkers leave out.
 _SYSTEM = str(sys.platform)
@@ -51,13 +49,12 @@ _STATES = {
 
 
 class Observer:
-    """Reads the system; one for each report."""
+    """Reads the system; one for each report. Every look is a fresh one."""
 
     def __init__(self, asking: Asking | None = None) -> None:
         self.asking = asking
         self.facts = native.read_facts()
-        self._owners: dict[int, tuple[Socket, Owner]] = {}
-        self._scan: native.Scan | None = None
+        self._cgroups: dict[int | None, str | None] = {}
 
     def look(self, protocol: Protocol, port: int, device: str | None) -> Snapshot:
         """Read the rows on a port, without their owners."""
@@ -96,38 +93,41 @@ class Observer:
 
     def with_owners(self, snapshot: Snapshot, wanted: Iterable[Socket]) -> Snapshot:
         """Look up who has the `wanted` rows."""
+        wanted = tuple(wanted)
         inodes = {row.inode for row in wanted if row.inode}
         # A row that waits to be accepted belongs to its listener.
-        waiting = [row for row in wanted if _waits_for_accept(row)]
-        for row in waiting:
-            listener = covering_listener(row, snapshot.sockets)
-            if listener is not None:
-                inodes.add(listener.inode)
+        listeners = [row for row in snapshot.sockets if row.state is State.LISTEN]
+        accepting = {
+            row: listener
+            for row in wanted
+            if _waits_for_accept(row)
+            and (listener := covering_listener(row, listeners)) is not None
+        }
+        inodes |= {listener.inode for listener in accepting.values()}
         known = {row.inode for row in snapshot.sockets if row.owner is not NO_OWNER}
         if not inodes - known:
             return snapshot
         scan = native.find_owners(sorted(inodes))
-        found = {
-            row.inode: self._owned(row, scan)
-            for row in snapshot.sockets
-            if row.inode in inodes
-        }
-        found = _name_hidden(found)
+        found = _name_hidden(self._owned(snapshot.sockets, inodes, scan))
         rows = []
         for row in snapshot.sockets:
             owned = found.get(row.inode, row)
-            if _waits_for_accept(row):
-                listener = covering_listener(row, snapshot.sockets)
-                if listener is not None and listener.inode in found:
-                    owned = replace(row, owner=found[listener.inode].owner)
+            if row in accepting and accepting[row].inode in found:
+                owned = replace(row, owner=found[accepting[row].inode].owner)
             rows.append(owned)
         limits = (*snapshot.limits, *self._owner_limits(scan))
-        return replace(snapshot, sockets=tuple(rows), limits=limits)
+        return replace(
+            snapshot,
+            sockets=tuple(rows),
+            limits=limits,
+            foreign_pids=not _pids_are_ours(),
+        )
 
     def with_bound_sockets(self, snapshot: Snapshot, port: int) -> Snapshot:
         """Look for TCP sockets that are bound and that the tables do not show."""
-        listed = self.sees_bound_sockets()
-        if listed:
+        if not snapshot.listed:
+            return snapshot
+        if self.sees_bound_sockets():
             return replace(snapshot, bound_sockets_listed=True)
         known = native.list_sockets(Protocol.TCP, 0).sockets
         scan = native.find_bound(port, [row.inode for row in known])
@@ -183,31 +183,53 @@ class Observer:
             pid_namespace=self.facts.pid_namespace,
         )
 
-    def _owned(self, row: Socket, scan: native.Scan) -> Socket:
-        holders = [one for one in scan.holders if one.inode == row.inode]
-        pids = dict.fromkeys(one.pid for one in holders)
-        facts = {one.pid: one for one in scan.processes}
+    def _owned(
+        self, sockets: Sequence[Socket], inodes: set[int], scan: native.Scan
+    ) -> dict[int, Socket]:
+        """The rows with these inodes, each with its owner."""
+        holders: dict[int, list[native.Holder]] = {}
+        for one in scan.holders:
+            holders.setdefault(one.inode, []).append(one)
+        described = {one.pid: one for one in scan.processes}
+        return {
+            row.inode: self._with_owner(
+                row, holders.get(row.inode, []), described, scan
+            )
+            for row in sockets
+            if row.inode in inodes
+        }
+
+    def _with_owner(
+        self,
+        row: Socket,
+        holders: Sequence[native.Holder],
+        facts: Mapping[int, native.ProcessFacts],
+        scan: native.Scan,
+    ) -> Socket:
         described = tuple(
             describe_process(
                 facts[pid],
                 tuple(one.fd for one in holders if one.pid == pid),
                 self.facts.clock_ticks,
             )
-            for pid in pids
+            for pid in dict.fromkeys(one.pid for one in holders)
             if pid in facts
         )
         processes = tuple(
             sorted(described, key=lambda one: (one.start_id or 0, one.pid))
         )
         read = next((one for one in holders if one.reuse_address is not None), None)
-        cgroups = [path_of(facts[one.pid].cgroup) for one in processes]
-        cgroup = cgroups[0] if cgroups else cgroup_path(row.cgroup_id)
+        if processes:
+            cgroup = path_of(facts[processes[0].pid].cgroup)
+        else:
+            cgroup = self._cgroup_path(row.cgroup_id)
         owner = owner_of(
             row,
             processes,
             everything_readable=scan.available
             and scan.unreadable == 0
-            and self.facts.pid_namespace == INITIAL_PID_NAMESPACE,
+            and self.facts.pid_namespace == INITIAL_PID_NAMESPACE
+            and _sees_other_users(),
             cgroup=cgroup,
             user=user_name(row.uid),
             asking=self.asking,
@@ -217,10 +239,17 @@ class Observer:
             row,
             owner=owner,
             protocol=Protocol.MPTCP if is_mptcp else row.protocol,
+            device=row.device or (read.device or 0 if read else 0),
             reuse_address=read.reuse_address if read else None,
             reuse_port=read.reuse_port if read else None,
             v6only=row.v6only if row.v6only is not None or not read else read.v6only,
         )
+
+    def _cgroup_path(self, identifier: int | None) -> str | None:
+        """Remember paths: many hidden sockets are of one cgroup."""
+        if identifier not in self._cgroups:
+            self._cgroups[identifier] = cgroup_path(identifier)
+        return self._cgroups[identifier]
 
     def _unreadable(self, count: int, seen: int) -> Notice:
         who = user_name(self.facts.euid) or f"uid {self.facts.euid}"
@@ -233,6 +262,13 @@ class Observer:
         limits = []
         if scan.unreadable:
             limits.append(self._unreadable(scan.unreadable, scan.seen))
+        if not _sees_other_users():
+            limits.append(
+                Notice(
+                    code="processes-invisible",
+                    text="/proc shows no processes of other users here (hidepid)",
+                )
+            )
         if self.facts.pid_namespace not in (None, INITIAL_PID_NAMESPACE):
             limits.append(
                 Notice(
@@ -323,20 +359,20 @@ def cgroup_path(identifier: int | None) -> str | None:
 
 def _name_hidden(found: Mapping[int, Socket]) -> dict[int, Socket]:
     """Tell MPTCP from TCP where no descriptor could be asked."""
-    unnamed = [
-        row
-        for row in found.values()
+    unnamed = {
+        inode: row
+        for inode, row in found.items()
         if row.protocol is Protocol.TCP
         and row.state is not State.CLOSE
         and row.owner.kind is not OwnerKind.PROCESS
-    ]
+    }
     if not unnamed:
         return dict(found)
-    rows = native.list_sockets(Protocol.MPTCP, unnamed[0].local.port).sockets
-    mptcp = {row.inode for row in rows}
+    port = next(iter(unnamed.values())).local.port
+    mptcp = {row.inode for row in native.list_sockets(Protocol.MPTCP, port).sockets}
     return {
         inode: replace(row, protocol=Protocol.MPTCP)
-        if row in unnamed and inode in mptcp
+        if inode in unnamed and inode in mptcp
         else row
         for inode, row in found.items()
     }
@@ -353,6 +389,26 @@ def _no_tables(protocol: Protocol, listing: native.Listing) -> Notice:
         code="no-socket-table",
         text=f"the kernel lists no {protocol} sockets ({reason})",
     )
+
+
+def _sees_other_users() -> bool:
+    """Whether /proc lists everybody's processes: mounted with hidepid=2 it does not.
+
+    pid 1 is always there and is root's.
+    """
+    try:
+        os.stat("/proc/1")  # noqa: PTH116
+    except OSError as error:
+        return error.errno != errno.ENOENT
+    return True
+
+
+def _pids_are_ours() -> bool:
+    """Whether /proc belongs to our pid namespace: else its pids mean others here."""
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())  # noqa: PTH115
+    except OSError:
+        return True
 
 
 def _waits_for_accept(row: Socket) -> bool:

@@ -310,9 +310,10 @@ def _may_stand_in_name(character: str) -> bool:
 
 def _port(port: str, text: str, protocol: Protocol) -> int:
     if port.isascii() and port.isdigit():
-        if len(port) > 5 or int(port) > 65535:
+        digits = port.lstrip("0") or "0"
+        if len(digits) > 5 or int(digits) > 65535:
             raise TargetError(f"{text!r}: port {port} is not between 0 and 65535")
-        return int(port)
+        return int(digits)
     if port[:1] in "+-" and port[1:].isdigit():
         raise TargetError(f"{text!r}: port {port} is not between 0 and 65535")
     number = _service(port, protocol)

@@ -83,7 +83,7 @@ def _warning(conflict: Conflict, snapshot: Snapshot) -> str:
     whose = f"{endpoint_of(socket)} belongs to {who(socket.owner)}"
     if conflict.code is WarningCode.SHADOWED:
         return f"{whose}: a client that asks for localhost may reach it instead"
-    return f"{whose}: the two share the port, and each gets only a part of the traffic"
+    return f"{whose}: what arrives goes to one of the two, and you cannot say to which"
 
 
 def summary(
@@ -104,10 +104,19 @@ def evidence(
 ) -> tuple[str, ...]:
     """List the observations that a cause rests on, a line each."""
     lines: list[str] = []
-    for blocker in blockers:
+    for blocker in _summed(blockers):
         lines += _blocker_lines(blocker, diagnosis, snapshot)
     own = _EVIDENCE.get(cause.code)
     return tuple(dict.fromkeys(lines + (own(diagnosis, snapshot) if own else [])))
+
+
+def _summed(blockers: Sequence[Blocker]) -> Sequence[Blocker]:
+    """Ownerless leftovers of several addresses are counted together."""
+    ownerless = [one for one in blockers if one.owner.kind is OwnerKind.NONE]
+    if len(ownerless) < 2 or len(ownerless) < len(blockers):
+        return blockers
+    last = max(ownerless, key=lambda one: one.release.after_ms or 0)
+    return [replace(last, count=sum(one.count for one in ownerless))]
 
 
 def duration(seconds: float) -> str:
@@ -189,6 +198,9 @@ def _time_wait(blockers: Sequence[Blocker], *_: object) -> str:
 
 
 def _closing(blockers: Sequence[Blocker], *_: object) -> str:
+    held = [one for one in blockers if one.owner.processes]
+    if held:
+        return f"{who(held[0].owner)} still has a connection that is being closed"
     count = sum(one.count for one in blockers)
     verb = "is" if count == 1 else "are"
     return f"{_plural(count, 'connection')} {verb} still being closed"
@@ -204,7 +216,10 @@ def _privileged(_: Sequence[Blocker], _d: Diagnosis, snapshot: Snapshot) -> str:
     return f"{user} may not use ports below {facts.unprivileged_port_start}"
 
 
-def _not_local(_: Sequence[Blocker], diagnosis: Diagnosis, _s: Snapshot) -> str:
+def _not_local(_: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot) -> str:
+    target = diagnosis.target
+    if any(one.packed == target.packed for one in snapshot.addresses):
+        return f"the interface that it is bound to has no {target.address}"
     return f"no interface of this machine has {diagnosis.target.address}"
 
 
@@ -292,7 +307,8 @@ def _overlap_line(blocker: Blocker, diagnosis: Diagnosis) -> str:
         dual = ", IPv4 included" if blocker.dual_stack else ""
         return f"{place} covers {wanted}{dual}"
     if blocker.dual_stack and ":" not in wanted:
-        return f"{wanted} meets {place}, which has no IPV6_V6ONLY"
+        has = "has" if blocker.blocks is Blocks.YES else "may have"
+        return f"{wanted} meets {place}, which {has} no IPV6_V6ONLY"
     dual = " without IPV6_V6ONLY" if blocker.dual_stack else ""
     return f"{wanted}{dual} would cover {place}"
 
@@ -422,6 +438,8 @@ def _scope_evidence(_: Diagnosis, snapshot: Snapshot) -> list[str]:
 
 
 def _unseen_evidence(_: Diagnosis, snapshot: Snapshot) -> list[str]:
+    if not snapshot.listed:
+        return ["no socket table could be read"]
     lines = ["the socket tables were read several times and show no holder"]
     from_text = any(one.code == "bound-sockets-not-listed" for one in snapshot.limits)
     if snapshot.bound_sockets_listed is False and not from_text:

@@ -24,18 +24,7 @@ if TYPE_CHECKING:
 def run(arguments: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
     try:
-        parsed = parse_arguments(arguments)
-        requests = [_request(one, parsed) for one in parsed.targets]
-        options = _options(parsed)
-        for request in requests:
-            from bindcheck.diagnosis import check_options
-
-            check_options(options, request)
-        code = _verb(parsed)(requests, options, parsed)
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except ValueError as error:  # a TargetError is one
-        return _trouble(str(error), ExitCode.USAGE)
+        return _run(arguments)
     except BindcheckError as error:
         return _trouble(str(error), ExitCode.UNKNOWN)
     except BrokenPipeError:
@@ -47,6 +36,22 @@ def run(arguments: Sequence[str]) -> int:
         return _trouble(f"cannot write the answer: {error.strerror}", ExitCode.UNKNOWN)
     except KeyboardInterrupt:
         return 130
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        parsed = parse_arguments(arguments)
+        requests = [_request(one, parsed) for one in parsed.targets]
+        options = _options(parsed)
+        for request in requests:
+            from bindcheck.diagnosis import check_options
+
+            check_options(options, request)
+    except ValueError as error:  # a TargetError is one
+        return _trouble(str(error), ExitCode.USAGE)
+    code = _verb(parsed)(requests, options, parsed)
+    if sys.stdout is not None:
+        sys.stdout.flush()
     return code
 
 

@@ -66,7 +66,8 @@ def _console_script() -> str | None:
     if os.access(beside, os.X_OK):
         return os.path.abspath(beside)  # noqa: PTH100
     found = shutil.which("bindcheck")
-    return os.path.abspath(found) if found else None  # noqa: PTH100
+    # A relative entry of PATH would name a file of whoever owns the current folder.
+    return found if found and os.path.isabs(found) else None  # noqa: PTH117
 
 
 def _is_colour_terminal() -> bool:

@@ -134,6 +134,8 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = build_parser()
     verb, rest = "check", list(arguments)
     for position, word in enumerate(rest):
+        if position and rest[position - 1] == "--device":
+            continue
         if word in VERBS:
             verb = rest.pop(position)
         if not word.startswith("-"):

@@ -23,11 +23,12 @@ from bindcheck.rules.overlap import (
     coverage,
     holder_coverage,
 )
+from bindcheck.rules.refusals import is_link_local
 from bindcheck.rules.sharing import Asker, conflicts, devices_meet, sharing
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bindcheck.model import Options, Target
 
@@ -66,9 +67,11 @@ def target_coverage(target: Target, options: Options, snapshot: Snapshot) -> Cov
 def asker(target: Target, options: Options, snapshot: Snapshot) -> Asker:
     """Describe the new socket. A link-local scope binds it to that interface."""
     device = snapshot.devices.get(options.device or "", 0)
+    if is_link_local(target) and target.scope_id is not None:
+        device = target.scope_id  # bind() ties it to that interface, whatever it had
     return Asker.of(
         options,
-        device=device or target.scope_id or 0,
+        device=device,
         uid=snapshot.facts.euid,
     )
 
@@ -107,11 +110,14 @@ def blockers(
         for row in overlapping(target, options, snapshot)
         if (blocks := conflicts(who, row.socket)) is not None
     ]
+    neighbours = Neighbours.of(snapshot.sockets)
     groups: dict[tuple[object, ...], list[tuple[Overlapping, Blocks]]] = {}
     for row, blocks in rows:
-        groups.setdefault(_nature(row, blocks, snapshot), []).append((row, blocks))
+        direction = direction_of(row.socket, neighbours)
+        nature = (direction, *_nature(row, blocks))
+        groups.setdefault(nature, []).append((row, blocks))
     alone = failed and len(groups) == 1
-    made = [_blocker(group, who, snapshot, alone=alone) for group in groups.values()]
+    made = [_blocker(group, who, neighbours, alone=alone) for group in groups.values()]
     return tuple(sorted(made, key=_rank))
 
 
@@ -122,7 +128,29 @@ def kind_of(socket: Socket) -> Kind:
     return _KINDS.get(socket.state, Kind.CONNECTION)
 
 
-def direction_of(socket: Socket, snapshot: Snapshot) -> Direction | None:
+@record(frozen=True, slots=True)
+class Neighbours:
+    """What the rows of a port tell about each other."""
+
+    listeners: tuple[Socket, ...]
+    remote_ports: Mapping[str, frozenset[int]]
+    """The ports from which each remote address is connected."""
+
+    @classmethod
+    def of(cls, sockets: Iterable[Socket]) -> Neighbours:
+        """Collect them once: there may be many rows."""
+        listeners = []
+        ports: dict[str, set[int]] = {}
+        for row in sockets:
+            if row.state is State.LISTEN:
+                listeners.append(row)
+            elif row.remote is not None:
+                ports.setdefault(row.remote.address, set()).add(row.remote.port)
+        frozen = {address: frozenset(found) for address, found in ports.items()}
+        return cls(tuple(listeners), frozen)
+
+
+def direction_of(socket: Socket, neighbours: Neighbours) -> Direction | None:
     """Who opened a connection, None where nothing shows it."""
     kind = kind_of(socket)
     if kind not in _DIRECTED:
@@ -131,7 +159,15 @@ def direction_of(socket: Socket, snapshot: Snapshot) -> Direction | None:
         return Direction.OUTGOING
     if socket.state is State.SYN_RECV:
         return Direction.ACCEPTED
-    return socket.opened or _direction_from_ports(socket, snapshot)
+    if socket.opened is not None:
+        return socket.opened
+    if covering_listener(socket, neighbours.listeners):
+        return Direction.ACCEPTED
+    # One place that is connected from several of its ports is a client of ours:
+    # connect() gives one of our ports to one connection to a place.
+    remote = socket.remote
+    several = remote and len(neighbours.remote_ports.get(remote.address, ())) > 1
+    return Direction.ACCEPTED if several else None
 
 
 def covering_listener(socket: Socket, rows: Iterable[Socket]) -> Socket | None:
@@ -147,31 +183,11 @@ def covering_listener(socket: Socket, rows: Iterable[Socket]) -> Socket | None:
     return None
 
 
-def _direction_from_ports(socket: Socket, snapshot: Snapshot) -> Direction | None:
-    if covering_listener(socket, snapshot.sockets):
-        return Direction.ACCEPTED
-    low, high = snapshot.facts.ephemeral_range or (32768, 60999)
-    local_is_ephemeral = low <= socket.local.port <= high
-    remote = socket.remote
-    if not local_is_ephemeral:
-        return Direction.ACCEPTED
-    if remote is None:
-        return None
-    if not low <= remote.port <= high:
-        return Direction.OUTGOING
-    # connect() gives one port to one connection to a place; a server's is in many.
-    others = (row.remote for row in snapshot.sockets if row.remote)
-    if any(one.address == remote.address and one.port != remote.port for one in others):
-        return Direction.ACCEPTED
-    return None
-
-
-def _nature(row: Overlapping, blocks: Blocks, snapshot: Snapshot) -> tuple[object, ...]:
+def _nature(row: Overlapping, blocks: Blocks) -> tuple[object, ...]:
     socket = row.socket
     owner = socket.owner
     return (
         kind_of(socket),
-        direction_of(socket, snapshot),
         row.collision,
         blocks,
         socket.protocol,
@@ -189,7 +205,7 @@ def _nature(row: Overlapping, blocks: Blocks, snapshot: Snapshot) -> tuple[objec
 def _blocker(
     group: Sequence[tuple[Overlapping, Blocks]],
     who: Asker,
-    snapshot: Snapshot,
+    neighbours: Neighbours,
     *,
     alone: bool,
 ) -> Blocker:
@@ -198,7 +214,7 @@ def _blocker(
     socket = row.socket
     return Blocker(
         kind=kind_of(socket),
-        direction=direction_of(socket, snapshot),
+        direction=direction_of(socket, neighbours),
         overlap=row.collision.overlap,
         dual_stack=row.collision.dual_stack,
         sharing=sharing(who, socket, alone=alone),

@@ -10,6 +10,7 @@ from bindcheck.model import (
     Blocker,
     CauseCode,
     Diagnosis,
+    Direction,
     Family,
     Process,
     Remedy,
@@ -41,6 +42,20 @@ _PROXIES = frozenset(
         "sshd",
     ]
 )
+# Units whose stop would take more with it than the port.
+_SHARED_UNITS = frozenset(
+    [
+        "docker.service",
+        "containerd.service",
+        "podman.service",
+        "ssh.service",
+        "sshd.service",
+        "systemd-resolved.service",
+        "systemd-networkd.service",
+        "dbus.service",
+    ]
+)
+_MANY = 20
 _OPTIONS = {
     "reuse_address": "SO_REUSEADDR",
     "reuse_port": "SO_REUSEPORT",
@@ -56,7 +71,10 @@ def remedies(
 ) -> tuple[Remedy, ...]:
     """Choose the remedies of a cause, the best first."""
     found = list(_REMEDIES.get(cause.code, _none)(blockers, diagnosis, snapshot))
-    return tuple(dict.fromkeys(found + _tried_options(cause, diagnosis)))
+    options = _tried_options(cause, diagnosis)
+    # Where an option is the answer it comes before stopping somebody.
+    both = options + found if diagnosis.works_with else found + options
+    return tuple(dict.fromkeys(both))
 
 
 def option_name(name: str) -> str:
@@ -92,6 +110,13 @@ def _stop_holders(
 def stop_owner(owner: Owner, snapshot: Snapshot) -> list[Remedy]:
     """How to stop an owner, by the manager that it has."""
     container = container_of(owner.cgroup)
+    if snapshot.foreign_pids:
+        return [
+            Remedy(
+                action="stop-from-outside",
+                text="these pids are of another pid namespace: stop it from there",
+            )
+        ]
     if Trait.SAME_PROCESS in owner.traits:
         return [
             Remedy(
@@ -109,39 +134,64 @@ def stop_owner(owner: Owner, snapshot: Snapshot) -> list[Remedy]:
                 command=_sudo(snapshot, engine, "stop", identifier[:12]),
             )
         ]
+    guarded = _guarded(owner)
+    if guarded:
+        return guarded
     if owner.unit is not None and is_plain(owner.unit):
         return [
             Remedy(
                 action="stop-unit",
                 text="stop the service (killed, it may be started again)",
-                command=_sudo(snapshot, "systemctl", "stop", owner.unit),
+                command=_sudo(snapshot, "systemctl", "stop", "--", owner.unit)
+                if owner.unit.startswith("-")
+                else _sudo(snapshot, "systemctl", "stop", owner.unit),
             )
         ]
     return _stop_processes(owner, snapshot)
 
 
+def _guarded(owner: Owner) -> list[Remedy]:
+    """What to do where the holder itself must not be stopped."""
+    for one in owner.processes:
+        if one.pid == 1 and one.name == "systemd":
+            return [
+                Remedy(
+                    action="stop-socket-unit",
+                    text="pid 1 holds the port, as systemd does for .socket units: "
+                    "find the unit, then stop it",
+                    command=("systemctl", "list-sockets", "--all"),
+                )
+            ]
+        if one.pid == 1:
+            return [
+                Remedy(
+                    action="stop-container",
+                    text="pid 1 holds the port: stop the container or machine whose "
+                    "first program it is",
+                )
+            ]
+    names = [one.name for one in owner.processes if one.name in _PROXIES]
+    if owner.unit in _SHARED_UNITS:
+        names.append(owner.unit or "")
+    if not names:
+        return []
+    return [
+        Remedy(
+            action="stop-what-is-behind",
+            text=f"{names[0]} holds the port for somebody else: stop the "
+            "container, session or socket unit behind it, not it",
+        )
+    ]
+
+
 def _stop_processes(owner: Owner, snapshot: Snapshot) -> list[Remedy]:
-    if any(one.pid == 1 for one in owner.processes):
-        return [
-            Remedy(
-                action="stop-socket-unit",
-                text="pid 1 holds the port, as systemd does for .socket units: "
-                "find the unit, then stop it",
-                command=("systemctl", "list-sockets", "--all"),
-            )
-        ]
-    guarded = [one.name for one in owner.processes if one.name in _PROXIES]
-    if guarded:
-        return [
-            Remedy(
-                action="stop-what-is-behind",
-                text=f"{guarded[0]} holds the port for somebody else: stop the "
-                "container, session or socket unit behind it, not it",
-            )
-        ]
     if not owner.processes:
         return []
-    found = []
+    found: list[Remedy] = []
+    roots = _roots(owner.processes)
+    if len(roots) > _MANY:
+        text = f"stop the {len(roots)} programs that share the socket"
+        return [Remedy(action="stop-holder", text=text)]
     if Trait.SUSPENDED in owner.traits:
         found.append(
             Remedy(
@@ -154,9 +204,18 @@ def _stop_processes(owner: Owner, snapshot: Snapshot) -> list[Remedy]:
         Remedy(
             action="stop-holder",
             text="or stop it" if found else "",
-            command=_kill(_roots(owner.processes), snapshot),
+            command=_kill(roots, snapshot),
         )
     )
+    children = [one for one in owner.processes if one not in roots]
+    if 0 < len(children) <= _MANY:
+        found.append(
+            Remedy(
+                action="stop-children",
+                text="if its children keep the port then",
+                command=_kill(children, snapshot),
+            )
+        )
     return found
 
 
@@ -197,12 +256,19 @@ def _set_reuse_address() -> Remedy:
     )
 
 
-def _closing(_: Sequence[Blocker], diagnosis: Diagnosis, __: Snapshot) -> list[Remedy]:
+def _closing(
+    blockers: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
+) -> list[Remedy]:
     if diagnosis.works_with:
         return []
+    held = [one for one in blockers if one.owner.processes]
+    if held:
+        return _stop_holders(held, diagnosis, snapshot)
+    after = max(one.release.after_ms or 0 for one in blockers)
+    about = f" about {after / 1000:.0f} s" if after else ""
     wait = Remedy(
         action="wait",
-        text="now: wait; the kernel gives such connections up in time",
+        text=f"now: wait{about}; the kernel gives such connections up in time",
     )
     if diagnosis.attempt.options.reuse_address:
         return [wait]
@@ -232,9 +298,31 @@ def _outgoing(
     return found
 
 
+def _datagram(
+    blockers: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
+) -> list[Remedy]:
+    if all(one.socket.remote is not None for one in blockers):
+        return [
+            Remedy(
+                action="wait-for-client",
+                text="it is connected to one place, as clients are: it closes when it "
+                "is done; there may be nothing to stop",
+            )
+        ]
+    return _stop_holders(blockers, diagnosis, snapshot)
+
+
 def _connection(
     blockers: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
 ) -> list[Remedy]:
+    if all(one.direction is Direction.OUTGOING for one in blockers):
+        return [
+            Remedy(
+                action="wait-for-client",
+                text="it is a client that does not close a connection whose other end "
+                "is gone: have it close, or use another port",
+            )
+        ]
     found = _stop_holders(blockers, diagnosis, snapshot)
     if not diagnosis.works_with and not diagnosis.attempt.options.reuse_address:
         found.append(_set_reuse_address())
@@ -392,7 +480,7 @@ _REMEDIES: dict[
 ] = {
     CauseCode.LISTENER: _stop_holders,
     CauseCode.BOUND: _stop_holders,
-    CauseCode.DATAGRAM: _stop_holders,
+    CauseCode.DATAGRAM: _datagram,
     CauseCode.OUTGOING_CONNECTION: _outgoing,
     CauseCode.ACCEPTED_CONNECTION: _connection,
     CauseCode.CLOSE_WAIT: _connection,
