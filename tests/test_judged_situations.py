@@ -23,7 +23,7 @@ from bindcheck.model import (
     State,
 )
 from bindcheck.rules.remedies.linux import stop_owner
-from tests.support import NOBODY, Holder, in_private_network, needs
+from tests.support import NOBODY, Holder, as_user, in_private_network, needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
