@@ -242,9 +242,10 @@ typedef struct {
     uint8_t reserved[7];
 } bc_owners;
 
-/* Find every descriptor of the sockets with these inodes (ascending order). Looks at
- * all processes that may be read; needs the right to ptrace-read those of other users
- * (CAP_SYS_PTRACE). Returns BC_E_TRUNCATED with the counts needed. */
+/* Find the descriptors of the sockets with these inodes (ascending order). Looks at all
+ * processes that may be read, and at threads with a descriptor table of their own only
+ * where a socket has no holder otherwise; needs the right to ptrace-read those of other
+ * users (CAP_SYS_PTRACE). Returns BC_E_TRUNCATED with the counts needed. */
 BC_API int bc_find_owners(const uint64_t *inodes, size_t inode_count,
                           bc_owners *owners);
 

@@ -13,6 +13,7 @@ from bindcheck.model import (
     Notice,
     Overlap,
     OwnerKind,
+    Remedy,
     Sharing,
     Trait,
     WarningCode,
@@ -55,11 +56,26 @@ def explain(diagnosis: Diagnosis, snapshot: Snapshot) -> Diagnosis:
         )
         if cause.code in _LINGERING and causes[0].code not in _LINGERING:
             # Waiting helps nobody while somebody else has the port.
-            causes[-1] = replace(causes[-1], remedies=())
+            causes[-1] = replace(causes[-1], remedies=_afterwards(chosen, diagnosis))
     return replace(diagnosis, causes=tuple(causes))
 
 
 _LINGERING = frozenset({CauseCode.TIME_WAIT, CauseCode.CLOSING_CONNECTION})
+
+
+def _afterwards(
+    lingering: Sequence[Blocker], diagnosis: Diagnosis
+) -> tuple[Remedy, ...]:
+    """What the leftovers mean once the one who has the port is gone."""
+    if diagnosis.attempt.options.reuse_address:
+        return ()
+    after = max(one.release.after_ms or 0 for one in lingering)
+    about = f" for about {duration(after / 1000)}" if after else ""
+    text = (
+        "after that the closed connections may still block a bind without "
+        f"SO_REUSEADDR{about}"
+    )
+    return (Remedy(action="set-reuse-address", text=text),)
 
 
 def warn(conflicts: Sequence[Conflict], snapshot: Snapshot) -> tuple[Notice, ...]:
