@@ -17,7 +17,12 @@ def native_code(code: int, *, domain: str | None = None) -> NativeCode:
         code: the number, for instance 98.
         domain: "errno", "eai" (getaddrinfo) or "winsock"; without one errno, on Windows
             winsock for numbers from 10000 on.
+
+    Raises:
+        ValueError: the domain is none of these, or the number has more than 32 bits.
     """
+    if not -(2**31) <= code < 2**31:
+        raise ValueError(f"{code} is no error number: those have 32 bits")
     if domain is None:
         windows = sys.platform == "win32" and code >= 10000
         domain = Domain.WINSOCK if windows else Domain.ERRNO
