@@ -56,5 +56,5 @@ def test_look_up_errors_have_a_domain_of_their_own() -> None:
 
 @pytest.mark.parametrize(("code", "domain"), [(1, "nonsense"), (2**31, "errno")])
 def test_what_cannot_be_a_number_is_refused(code: int, domain: str) -> None:
-    with pytest.raises(ValueError, match="nonsense|2147483648"):
+    with pytest.raises(ValueError, match=r"nonsense|2147483648"):
         bindcheck.native_code(code, domain=domain)
