@@ -17,7 +17,7 @@ import bindcheck
 from bindcheck import native
 from bindcheck._native import ffi, lib
 from bindcheck.errors import BindcheckError, StaleExtensionError
-from bindcheck.model import CauseCode
+from bindcheck.words import CauseCode
 from tests.support import needs
 
 if TYPE_CHECKING:

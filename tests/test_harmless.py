@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import pytest
 
 import bindcheck
-from bindcheck.model import Verdict
+from bindcheck.words import Verdict
 from tests.support import NOBODY, Holder, as_user, needs
 
 if TYPE_CHECKING:

@@ -11,18 +11,9 @@ import pytest
 
 import bindcheck
 from bindcheck import native
-from bindcheck.model import (
-    CauseCode,
-    Facts,
-    Kind,
-    Owner,
-    OwnerKind,
-    Process,
-    Protocol,
-    Snapshot,
-    State,
-)
-from bindcheck.rules.remedies.linux import stop_owner
+from bindcheck.model import Facts, Owner, Process, Snapshot
+from bindcheck.rules.remedies.stopping import stop_owner
+from bindcheck.words import CauseCode, Kind, OwnerKind, Protocol, State
 from tests.support import NOBODY, Holder, as_user, in_private_network, needs
 
 if TYPE_CHECKING:

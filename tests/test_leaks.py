@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import bindcheck
-from bindcheck.model import CauseCode, Verdict
+from bindcheck.words import CauseCode, Verdict
 from tests.support import Holder, needs
 
 if TYPE_CHECKING:

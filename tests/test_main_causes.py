@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import bindcheck
-from bindcheck.model import (
+from bindcheck.words import (
     CauseCode,
     Direction,
     Kind,

@@ -12,7 +12,7 @@ import pytest
 
 import bindcheck
 from bindcheck import native
-from bindcheck.model import CauseCode, Protocol, State
+from bindcheck.words import CauseCode, Protocol, State
 from tests.support import NOBODY, Holder, as_user, needs
 
 if TYPE_CHECKING:

@@ -11,23 +11,13 @@ import pytest
 import bindcheck
 from bindcheck import native
 from bindcheck.diagnosis import examine
-from bindcheck.model import (
-    Attempt,
-    CauseCode,
-    Domain,
-    Facts,
-    Family,
-    Options,
-    Protocol,
-    Snapshot,
-    Step,
-    Verdict,
-)
+from bindcheck.model import Attempt, Facts, Options, Snapshot
 from bindcheck.observe import Observer
 from bindcheck.records import replace
 from bindcheck.rules.decide import decide
 from bindcheck.target import make_target, parse
 from bindcheck.wording import explain
+from bindcheck.words import CauseCode, Domain, Family, Protocol, Step, Verdict
 from tests.support import needs
 
 if TYPE_CHECKING:

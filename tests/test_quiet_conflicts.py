@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import bindcheck
-from bindcheck.model import Verdict, WarningCode
+from bindcheck.words import Verdict, WarningCode
 from tests.support import Holder, needs
 
 if TYPE_CHECKING:

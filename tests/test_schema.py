@@ -18,9 +18,9 @@ import jsonschema
 import pytest
 
 import bindcheck
-from bindcheck import jsonform, model, native
+from bindcheck import jsonform, model, native, words
 from bindcheck.cli.main import run
-from bindcheck.model import CauseCode
+from bindcheck.words import CauseCode
 from tests.support import NOBODY, Holder, as_user, needs
 
 if TYPE_CHECKING:
@@ -125,24 +125,24 @@ def test_unknown_keys_and_words_are_tolerated() -> None:
 @pytest.mark.parametrize(
     ("place", "key", "words"),
     [
-        ("diagnosis", "verdict", model.Verdict),
-        ("target", "family", model.Family),
-        ("target", "type", model.SocketType),
-        ("target", "protocol", model.Protocol),
-        ("attempt", "step", model.Step),
-        ("error", "domain", model.Domain),
-        ("cause", "code", model.CauseCode),
-        ("cause", "certainty", model.Certainty),
-        ("blocker", "kind", model.Kind),
-        ("blocker", "direction", model.Direction),
-        ("blocker", "overlap", model.Overlap),
-        ("blocker", "sharing", model.Sharing),
-        ("blocker", "blocks", model.Blocks),
-        ("release", "how", model.ReleaseHow),
-        ("owner", "kind", model.OwnerKind),
-        ("socket", "state", model.State),
-        ("trial", "step", model.Step),
-        ("next_error", "cause", model.CauseCode),
+        ("diagnosis", "verdict", words.Verdict),
+        ("target", "family", words.Family),
+        ("target", "type", words.SocketType),
+        ("target", "protocol", words.Protocol),
+        ("attempt", "step", words.Step),
+        ("error", "domain", words.Domain),
+        ("cause", "code", words.CauseCode),
+        ("cause", "certainty", words.Certainty),
+        ("blocker", "kind", words.Kind),
+        ("blocker", "direction", words.Direction),
+        ("blocker", "overlap", words.Overlap),
+        ("blocker", "sharing", words.Sharing),
+        ("blocker", "blocks", words.Blocks),
+        ("release", "how", words.ReleaseHow),
+        ("owner", "kind", words.OwnerKind),
+        ("socket", "state", words.State),
+        ("trial", "step", words.Step),
+        ("next_error", "cause", words.CauseCode),
     ],
 )
 def test_known_words_are_listed(place: str, key: str, words: type[enum.Enum]) -> None:
@@ -152,7 +152,7 @@ def test_known_words_are_listed(place: str, key: str, words: type[enum.Enum]) ->
 
 def test_known_traits_are_listed() -> None:
     listed = SCHEMA["$defs"]["owner"]["properties"]["traits"]["items"]["examples"]
-    assert listed == [one.value for one in model.Trait]
+    assert listed == [one.value for one in words.Trait]
 
 
 def test_version_of_the_form_is_that_of_the_code() -> None:
@@ -181,7 +181,7 @@ def test_wrong_type_is_found(key: str, value: object) -> None:
 def test_words_of_the_model_are_lower_case_kebab() -> None:
     enums = [
         one
-        for one in vars(model).values()
+        for one in vars(words).values()
         if isinstance(one, type)
         and issubclass(one, enum.StrEnum)
         and one is not enum.StrEnum
@@ -500,7 +500,7 @@ class TestRealAnswersFit:
         assert one["attempt"]["argument"] == "SO_BINDTODEVICE"
         assert one["attempt"]["step"] == "setsockopt"
 
-    @pytest.mark.parametrize("protocol", model.Protocol)
+    @pytest.mark.parametrize("protocol", words.Protocol)
     def test_protocol(self, protocol: str) -> None:
         answer = printed(bindcheck.diagnose("127.0.0.1:0", protocol=protocol))
         (one,) = answer["results"]

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import bindcheck
 from bindcheck import native
-from bindcheck.model import Blocks, CauseCode, Kind, Protocol, State, Verdict
+from bindcheck.words import Blocks, CauseCode, Kind, Protocol, State, Verdict
 from tests.support import NOBODY, Holder, as_user, in_private_network, needs
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 import bindcheck
 from bindcheck.errors import TargetError
-from bindcheck.model import Family, Protocol
 from bindcheck.target import (
     WELL_KNOWN_PORTS,
     Request,
@@ -21,6 +20,7 @@ from bindcheck.target import (
     make_target,
     parse,
 )
+from bindcheck.words import Family, Protocol
 
 properties = settings(derandomize=True, deadline=None, database=None, max_examples=400)
 

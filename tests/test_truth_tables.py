@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import bindcheck
-from bindcheck.model import (
+from bindcheck.words import (
     Blocks,
     CauseCode,
     Kind,

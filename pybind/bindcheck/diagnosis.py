@@ -12,22 +12,13 @@ import time
 from bindcheck import native
 from bindcheck.model import (
     Attempt,
-    CauseCode,
     Diagnosis,
-    Domain,
-    Family,
-    Kind,
     NativeCode,
     Notice,
     Options,
-    Protocol,
     Report,
-    SocketType,
-    Step,
     Target,
     Trial,
-    Verdict,
-    WarningCode,
 )
 from bindcheck.observe import Observer, asking_process
 from bindcheck.records import replace
@@ -37,6 +28,17 @@ from bindcheck.rules.quiet import conflicts
 from bindcheck.target import ANY4, ANY6, Request, make_target, parse
 from bindcheck.trials import attempt_harmlessly, could_take_datagrams, try_changes
 from bindcheck.wording import explain, warn
+from bindcheck.words import (
+    CauseCode,
+    Domain,
+    Family,
+    Kind,
+    Protocol,
+    SocketType,
+    Step,
+    Verdict,
+    WarningCode,
+)
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:

@@ -1,221 +1,36 @@
-"""The words and records of a diagnosis: plain, frozen data.
+"""The records of a diagnosis: plain, frozen data.
 
-Values of the enumerations are the words of the JSON form. Readers of either must
-tolerate words that they do not know. Times are in milliseconds unless a field says
+Their words are in words.py. Times are in milliseconds unless a field says
 otherwise, ports in host order, addresses as text.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
 from types import MappingProxyType
 
 from bindcheck.records import record
+from bindcheck.words import (
+    Blocks,
+    CauseCode,
+    Certainty,
+    Direction,
+    Domain,
+    Family,
+    Kind,
+    Overlap,
+    OwnerKind,
+    Protocol,
+    ReleaseHow,
+    Sharing,
+    State,
+    Step,
+    Trait,
+    Verdict,
+)
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-
-class Family(StrEnum):
-    """Address family of a socket."""
-
-    INET = "inet"
-    INET6 = "inet6"
-
-
-class SocketType(StrEnum):
-    """SOCK_STREAM or SOCK_DGRAM."""
-
-    STREAM = "stream"
-    DATAGRAM = "datagram"
-
-
-class Protocol(StrEnum):
-    """Transport protocol of a target or socket."""
-
-    TCP = "tcp"
-    UDP = "udp"
-    MPTCP = "mptcp"
-    SCTP = "sctp"
-    UDPLITE = "udplite"
-
-    @property
-    def type(self) -> SocketType:
-        """The socket type that a server of this protocol uses."""
-        if self in (Protocol.UDP, Protocol.UDPLITE):
-            return SocketType.DATAGRAM
-        return SocketType.STREAM
-
-    @property
-    def table(self) -> Protocol:
-        """The protocol whose ports it shares: MPTCP sockets bind as TCP."""
-        return Protocol.TCP if self is Protocol.MPTCP else self
-
-
-class Domain(StrEnum):
-    """Whose number a native code is."""
-
-    ERRNO = "errno"
-    EAI = "eai"
-    WINSOCK = "winsock"
-
-
-class Step(StrEnum):
-    """The native call that failed."""
-
-    RESOLVE = "resolve"
-    SOCKET = "socket"
-    SETSOCKOPT = "setsockopt"
-    BIND = "bind"
-    LISTEN = "listen"
-    GETSOCKNAME = "getsockname"
-
-
-class State(StrEnum):
-    """TCP state as the kernel says it; `close` for a socket that is only bound."""
-
-    ESTABLISHED = "established"
-    SYN_SENT = "syn-sent"
-    SYN_RECV = "syn-recv"
-    FIN_WAIT_1 = "fin-wait-1"
-    FIN_WAIT_2 = "fin-wait-2"
-    TIME_WAIT = "time-wait"
-    CLOSE = "close"
-    CLOSE_WAIT = "close-wait"
-    LAST_ACK = "last-ack"
-    LISTEN = "listen"
-    CLOSING = "closing"
-    UNKNOWN = "unknown"
-
-
-class Kind(StrEnum):
-    """What kind of socket is in the way."""
-
-    LISTENER = "listener"
-    BOUND = "bound"
-    CONNECTION = "connection"
-    CLOSE_WAIT = "close-wait"
-    CLOSING_CONNECTION = "closing-connection"
-    TIME_WAIT = "time-wait"
-    DATAGRAM = "datagram"
-
-
-class Direction(StrEnum):
-    """Who opened a connection: connect() here, or accept() here."""
-
-    OUTGOING = "outgoing"
-    ACCEPTED = "accepted"
-
-
-class Overlap(StrEnum):
-    """Why the address of a socket collides with the target's."""
-
-    SAME_ADDRESS = "same-address"
-    HOLDER_WILDCARD = "holder-wildcard"
-    TARGET_WILDCARD = "target-wildcard"
-
-
-class Sharing(StrEnum):
-    """Why the reuse options that were asked for did not help."""
-
-    NOT_REQUESTED = "not-requested"
-    HOLDER_LACKS_OPTION = "holder-lacks-option"
-    HOLDER_LISTENING = "holder-listening"
-    OTHER_UID = "other-uid"
-    EXCLUSIVE = "exclusive"
-    NOT_POSSIBLE = "not-possible"
-    UNKNOWN = "unknown"
-
-
-class OwnerKind(StrEnum):
-    """Who has the socket."""
-
-    PROCESS = "process"
-    HIDDEN = "hidden"
-    KERNEL = "kernel"
-    IN_TRANSIT = "in-transit"
-    NONE = "none"
-
-
-class Trait(StrEnum):
-    """What else is known of an owner."""
-
-    OWN_COPY = "own-copy"
-    SAME_PROCESS = "same-process"
-    SUSPENDED = "suspended"
-    EXITING = "exiting"
-    SHARED = "shared"
-    SERVICE = "service"
-    CONTAINER = "container"
-
-
-class ReleaseHow(StrEnum):
-    """What frees the port."""
-
-    WHEN_OWNER_CLOSES = "when-owner-closes"
-    AFTER = "after"
-    MANUAL = "manual"
-
-
-class Blocks(StrEnum):
-    """Whether this blocker alone would make the bind fail."""
-
-    YES = "yes"
-    POSSIBLY = "possibly"
-
-
-class Verdict(StrEnum):
-    """The answer for one address."""
-
-    BINDABLE = "bindable"
-    BLOCKED = "blocked"
-    CONDITIONAL = "conditional"
-    TRANSIENT = "transient"
-    UNKNOWN = "unknown"
-
-
-class Certainty(StrEnum):
-    """How sure a cause is; `certain` when an observation leaves no other reading."""
-
-    CERTAIN = "certain"
-    LIKELY = "likely"
-    POSSIBLE = "possible"
-
-
-class CauseCode(StrEnum):
-    """Why the bind fails. Never renamed."""
-
-    LISTENER = "listener"
-    BOUND = "bound"
-    OUTGOING_CONNECTION = "outgoing-connection"
-    ACCEPTED_CONNECTION = "accepted-connection"
-    CLOSE_WAIT = "close-wait"
-    CLOSING_CONNECTION = "closing-connection"
-    TIME_WAIT = "time-wait"
-    DATAGRAM = "datagram"
-    EPHEMERAL_PORTS_EXHAUSTED = "ephemeral-ports-exhausted"
-    LISTEN_CONFLICT = "listen-conflict"
-    UNSEEN_BLOCKER = "unseen-blocker"
-    PRIVILEGED_PORT = "privileged-port"
-    OPTION_NOT_PERMITTED = "option-not-permitted"
-    ADDRESS_NOT_LOCAL = "address-not-local"
-    FAMILY_DISABLED = "family-disabled"
-    SCOPE_MISSING = "scope-missing"
-    SCOPE_UNKNOWN = "scope-unknown"
-    NAME_NOT_RESOLVED = "name-not-resolved"
-    PROTOCOL_UNAVAILABLE = "protocol-unavailable"
-    DEVICE_UNKNOWN = "device-unknown"
-    DESCRIPTOR_LIMIT = "descriptor-limit"
-    UNKNOWN = "unknown"
-
-
-class WarningCode(StrEnum):
-    """A conflict that raises no error. Never renamed."""
-
-    SHARED_PORT = "shared-port"
-    SHADOWED = "shadowed"
-    EPHEMERAL_RANGE = "ephemeral-range"
 
 
 @record(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The bridge to the C core: the only module that touches `ffi` and `lib`.
 
 Everything is copied out of C memory before a function returns. Numbers become the
-words of model.py here; nothing is judged.
+words of words.py here; nothing is judged.
 """
 
 from __future__ import annotations
@@ -13,22 +13,16 @@ from bindcheck._native import ffi, lib
 from bindcheck.errors import NativeError, StaleExtensionError
 from bindcheck.model import (
     Attempt,
-    Direction,
-    Domain,
     Endpoint,
     Facts,
-    Family,
     InterfaceAddress,
     NativeCode,
     Options,
-    Protocol,
     Socket,
-    SocketType,
-    State,
-    Step,
     Target,
 )
 from bindcheck.records import record
+from bindcheck.words import Direction, Domain, Family, Protocol, SocketType, State, Step
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:

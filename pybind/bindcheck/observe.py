@@ -11,23 +11,13 @@ import sys
 import time
 
 from bindcheck import native
-from bindcheck.model import (
-    NO_OWNER,
-    Context,
-    Domain,
-    Notice,
-    OwnerKind,
-    Process,
-    Protocol,
-    Snapshot,
-    Socket,
-    State,
-)
+from bindcheck.model import NO_OWNER, Context, Notice, Process, Snapshot, Socket
 from bindcheck.records import replace
 from bindcheck.rules.cgroup import path_of
 from bindcheck.rules.holders import covering_listener
 from bindcheck.rules.ownership import INITIAL_PID_NAMESPACE, Asking, owner_of
 from bindcheck.rules.program import program_of
+from bindcheck.words import Domain, OwnerKind, Protocol, State
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:

@@ -6,8 +6,12 @@ import sys
 
 from bindcheck import native
 from bindcheck.errors import BindcheckError
-from bindcheck.model import Domain, NativeCode, Protocol, Socket
 from bindcheck.observe import Observer
+from bindcheck.words import Domain, Protocol
+
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
+if TYPE_CHECKING:
+    from bindcheck.model import NativeCode, Socket
 
 
 def native_code(code: int, *, domain: str | None = None) -> NativeCode:

@@ -6,16 +6,11 @@ pipe without. Prose is wrapped, commands never.
 
 from __future__ import annotations
 
-from bindcheck.model import (
-    CauseCode,
-    Certainty,
-    OwnerKind,
-    Verdict,
-)
 from bindcheck.records import record
 from bindcheck.rules.remedies.linux import option_name
 from bindcheck.sanitize import sanitize
-from bindcheck.wording import duration, endpoint_of, who
+from bindcheck.wording.terms import duration, endpoint_of, who
+from bindcheck.words import CauseCode, Certainty, OwnerKind, Verdict
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import _socket
 from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from bindcheck.errors import TargetError
-from bindcheck.model import Family, Protocol, Target
+from bindcheck.model import Target
 from bindcheck.records import record
+from bindcheck.words import Family, Protocol
 
 # Of a URL without a port, and of `host:name` where /etc/services is missing, as in
 # many containers.

@@ -9,18 +9,7 @@ rules predict.
 from __future__ import annotations
 
 from bindcheck import native
-from bindcheck.model import (
-    Attempt,
-    Blocks,
-    Family,
-    NativeCode,
-    Options,
-    Snapshot,
-    SocketType,
-    Step,
-    Target,
-    Trial,
-)
+from bindcheck.model import Attempt, NativeCode, Options, Snapshot, Target, Trial
 from bindcheck.records import replace
 from bindcheck.rules.decide import is_in_use
 from bindcheck.rules.holders import Overlapping, asker, overlapping
@@ -28,6 +17,7 @@ from bindcheck.rules.overlap import coverage
 from bindcheck.rules.refusals import is_privileged
 from bindcheck.rules.sharing import Asker, conflicts
 from bindcheck.target import ANY4, ANY6, MAPPED_PREFIX, make_target
+from bindcheck.words import Blocks, Family, SocketType, Step
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ def _has_inet6() -> bool:
 
 def _lists_sockets() -> bool:
     from bindcheck import native
-    from bindcheck.model import Protocol
+    from bindcheck.words import Protocol
 
     return native.list_sockets(Protocol.TCP, 1).source is not None
 

@@ -8,8 +8,9 @@ import time
 from bindcheck.cli.exit_codes import ExitCode
 from bindcheck.cli.output import print_lines, privileged_command, write
 from bindcheck.diagnosis import examine
-from bindcheck.model import Report, Verdict
+from bindcheck.model import Report
 from bindcheck.observe import Observer
+from bindcheck.words import Verdict
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:

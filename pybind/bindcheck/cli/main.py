@@ -66,9 +66,9 @@ def _verb(parsed: argparse.Namespace) -> Verb:
 
 
 def _request(text: str, parsed: argparse.Namespace) -> Request:
-    from bindcheck.model import Family, Protocol
     from bindcheck.records import replace
     from bindcheck.target import parse
+    from bindcheck.words import Family, Protocol
 
     protocol = Protocol.UDP if parsed.udp else Protocol.TCP
     request = parse(text, protocol=protocol)

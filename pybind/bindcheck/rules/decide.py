@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from bindcheck.model import (
-    CauseCode,
-    Diagnosis,
-    NextError,
-    SocketType,
-    Step,
-    Verdict,
-)
+from bindcheck.model import Diagnosis, NextError
 from bindcheck.rules import in_use, refusals
 from bindcheck.rules.holders import blockers
+from bindcheck.words import CauseCode, SocketType, Step, Verdict
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:

@@ -2,19 +2,7 @@
 
 from __future__ import annotations
 
-from bindcheck.model import (
-    Blocker,
-    Blocks,
-    Direction,
-    Kind,
-    OwnerKind,
-    Release,
-    ReleaseHow,
-    Snapshot,
-    Socket,
-    SocketType,
-    State,
-)
+from bindcheck.model import Blocker, Release, Snapshot, Socket
 from bindcheck.records import record
 from bindcheck.rules.overlap import (
     Collision,
@@ -25,6 +13,15 @@ from bindcheck.rules.overlap import (
 )
 from bindcheck.rules.refusals import is_link_local
 from bindcheck.rules.sharing import Asker, conflicts, devices_meet, sharing
+from bindcheck.words import (
+    Blocks,
+    Direction,
+    Kind,
+    OwnerKind,
+    ReleaseHow,
+    SocketType,
+    State,
+)
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from bindcheck.model import (
-    Blocks,
-    Cause,
-    CauseCode,
-    Certainty,
-    Direction,
-    Kind,
-    Step,
-)
+from bindcheck.model import Cause
+from bindcheck.words import Blocks, CauseCode, Certainty, Direction, Kind, Step
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:

@@ -6,9 +6,13 @@ IPv4 too (inet_rcv_saddr_equal, ipv6_rcv_saddr_equal).
 
 from __future__ import annotations
 
-from bindcheck.model import Overlap, Socket, State
 from bindcheck.records import record
 from bindcheck.target import ANY4, ANY6, MAPPED_PREFIX
+from bindcheck.words import Overlap, State
+
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
+if TYPE_CHECKING:
+    from bindcheck.model import Socket
 
 
 @record(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bindcheck.model import Owner, OwnerKind, Process, Socket, Trait
+from bindcheck.model import Owner, Process, Socket
 from bindcheck.records import record
 from bindcheck.rules.cgroup import container_of, unit_of
+from bindcheck.words import OwnerKind, Trait
 
 INITIAL_PID_NAMESPACE = 4026531836  # include/linux/proc_ns.h, PROC_PID_INIT_INO
 

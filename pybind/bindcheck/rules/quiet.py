@@ -5,19 +5,15 @@ They are warnings: the verdict and the exit status stay.
 
 from __future__ import annotations
 
-from bindcheck.model import (
-    Options,
-    Snapshot,
-    Socket,
-    SocketType,
-    State,
-    Target,
-    WarningCode,
-)
 from bindcheck.records import record
 from bindcheck.rules.holders import overlapping, target_coverage
 from bindcheck.rules.overlap import Coverage, collide, coverage, holder_coverage
 from bindcheck.target import LOOPBACK6
+from bindcheck.words import SocketType, State, WarningCode
+
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
+if TYPE_CHECKING:
+    from bindcheck.model import Options, Snapshot, Socket, Target
 
 _LOOPBACK4 = bytes((127, 0, 0, 1))
 

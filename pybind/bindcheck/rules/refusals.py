@@ -6,8 +6,9 @@ comes next once the present one is gone.
 
 from __future__ import annotations
 
-from bindcheck.model import Cause, CauseCode, Certainty, Family, SocketType, Step
+from bindcheck.model import Cause
 from bindcheck.target import ANY4, ANY6, LOOPBACK6, MAPPED_PREFIX
+from bindcheck.words import CauseCode, Certainty, Family, SocketType, Step
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:

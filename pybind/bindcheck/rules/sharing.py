@@ -6,12 +6,12 @@ net/ipv4/udp.c. True, False, or None where the holder's options could not be rea
 
 from __future__ import annotations
 
-from bindcheck.model import Blocks, Protocol, Sharing, Socket, State
 from bindcheck.records import record
+from bindcheck.words import Blocks, Protocol, Sharing, State
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from bindcheck.model import Options
+    from bindcheck.model import Options, Socket
 
 
 @record(frozen=True, slots=True)

@@ -1,61 +1,22 @@
 """What helps on Linux, as commands that can be pasted.
 
-Never offered: to kill pid 1, a daemon that others depend on, a proxy of containers, or
-a program that is only a client; nor an option that a trial refuted.
+Never offered: to stop a program that is only a client, or an option that a trial
+refuted.
 """
 
 from __future__ import annotations
 
-from bindcheck.model import (
-    Blocker,
-    CauseCode,
-    Diagnosis,
-    Direction,
-    Family,
-    Process,
-    Remedy,
-    SocketType,
-    Trait,
-)
-from bindcheck.rules.cgroup import container_of
-from bindcheck.sanitize import is_plain
-from bindcheck.target import LOOPBACK6
+from bindcheck.model import Remedy
+from bindcheck.rules.remedies import refusals
+from bindcheck.rules.remedies.stopping import stop_owner
+from bindcheck.words import CauseCode, Direction, SocketType
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bindcheck.model import Cause, Owner, Snapshot
+    from bindcheck.model import Blocker, Cause, Diagnosis, Snapshot
 
-# They hold ports for somebody else; stopping them stops more than was meant.
-_PROXIES = frozenset(
-    [
-        "docker-proxy",
-        "dockerd",
-        "containerd",
-        "rootlessport",
-        "rootlesskit",
-        "slirp4netns",
-        "pasta",
-        "systemd",
-        "systemd-resolve",
-        "sshd",
-    ]
-)
-# Units whose stop would take more with it than the port.
-_SHARED_UNITS = frozenset(
-    [
-        "docker.service",
-        "containerd.service",
-        "podman.service",
-        "ssh.service",
-        "sshd.service",
-        "systemd-resolved.service",
-        "systemd-networkd.service",
-        "dbus.service",
-    ]
-)
-_MANY = 20
 _OPTIONS = {
     "reuse_address": "SO_REUSEADDR",
     "reuse_port": "SO_REUSEPORT",
@@ -94,10 +55,6 @@ def _none(*_: object) -> tuple[Remedy, ...]:
     return ()
 
 
-def _sudo(snapshot: Snapshot, *command: str) -> tuple[str, ...]:
-    return command if snapshot.facts.euid == 0 else ("sudo", *command)
-
-
 def _stop_holders(
     blockers: Sequence[Blocker], _: Diagnosis, snapshot: Snapshot
 ) -> list[Remedy]:
@@ -105,133 +62,6 @@ def _stop_holders(
     for blocker in blockers:
         found += stop_owner(blocker.owner, snapshot)
     return list(dict.fromkeys(found))
-
-
-def stop_owner(owner: Owner, snapshot: Snapshot) -> list[Remedy]:
-    """How to stop an owner, by the manager that it has."""
-    container = container_of(owner.cgroup)
-    if snapshot.foreign_pids:
-        return [
-            Remedy(
-                action="stop-from-outside",
-                text="these pids are of another pid namespace: stop it from there",
-            )
-        ]
-    if Trait.SAME_PROCESS in owner.traits:
-        return [
-            Remedy(
-                action="close-own-socket",
-                text="this process has the port already: close that socket, "
-                "or use it instead of binding again",
-            )
-        ]
-    if container is not None:
-        engine, identifier = container
-        return [
-            Remedy(
-                action="stop-container",
-                text="stop the container",
-                command=_sudo(snapshot, engine, "stop", identifier[:12]),
-            )
-        ]
-    guarded = _guarded(owner)
-    if guarded:
-        return guarded
-    if owner.unit is not None and is_plain(owner.unit):
-        return [
-            Remedy(
-                action="stop-unit",
-                text="stop the service (killed, it may be started again)",
-                command=_sudo(snapshot, "systemctl", "stop", "--", owner.unit)
-                if owner.unit.startswith("-")
-                else _sudo(snapshot, "systemctl", "stop", owner.unit),
-            )
-        ]
-    return _stop_processes(owner, snapshot)
-
-
-def _guarded(owner: Owner) -> list[Remedy]:
-    """What to do where the holder itself must not be stopped."""
-    for one in owner.processes:
-        if one.pid == 1 and one.name == "systemd":
-            return [
-                Remedy(
-                    action="stop-socket-unit",
-                    text="pid 1 holds the port, as systemd does for .socket units: "
-                    "find the unit, then stop it",
-                    command=("systemctl", "list-sockets", "--all"),
-                )
-            ]
-        if one.pid == 1:
-            return [
-                Remedy(
-                    action="stop-container",
-                    text="pid 1 holds the port: stop the container or machine whose "
-                    "first program it is",
-                )
-            ]
-    names = [one.name for one in owner.processes if one.name in _PROXIES]
-    if owner.unit in _SHARED_UNITS:
-        names.append(owner.unit or "")
-    if not names:
-        return []
-    return [
-        Remedy(
-            action="stop-what-is-behind",
-            text=f"{names[0]} holds the port for somebody else: stop the "
-            "container, session or socket unit behind it, not it",
-        )
-    ]
-
-
-def _stop_processes(owner: Owner, snapshot: Snapshot) -> list[Remedy]:
-    if not owner.processes:
-        return []
-    found: list[Remedy] = []
-    roots = _roots(owner.processes)
-    if len(roots) > _MANY:
-        text = f"stop the {len(roots)} programs that share the socket"
-        return [Remedy(action="stop-holder", text=text)]
-    if Trait.SUSPENDED in owner.traits:
-        found.append(
-            Remedy(
-                action="continue-holder",
-                text="it is suspended (Ctrl-Z): continue it with fg in its terminal, or",
-                command=_kill(owner.processes[:1], snapshot, "-CONT"),
-            )
-        )
-    found.append(
-        Remedy(
-            action="stop-holder",
-            text="or stop it" if found else "",
-            command=_kill(roots, snapshot),
-        )
-    )
-    children = [one for one in owner.processes if one not in roots]
-    if 0 < len(children) <= _MANY:
-        found.append(
-            Remedy(
-                action="stop-children",
-                text="if its children keep the port then",
-                command=_kill(children, snapshot),
-            )
-        )
-    return found
-
-
-def _roots(processes: Sequence[Process]) -> list[Process]:
-    """The processes whose parents do not share the socket: the masters."""
-    pids = {one.pid for one in processes}
-    return [one for one in processes if one.parent not in pids]
-
-
-def _kill(
-    processes: Sequence[Process], snapshot: Snapshot, *flags: str
-) -> tuple[str, ...]:
-    command = ("kill", *flags, *(str(one.pid) for one in processes))
-    if all(one.uid == snapshot.facts.euid for one in processes):
-        return command
-    return _sudo(snapshot, *command)
 
 
 def _time_wait(
@@ -329,122 +159,6 @@ def _connection(
     return found
 
 
-def _privileged(
-    _: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
-) -> list[Remedy]:
-    port = diagnosis.target.port
-    found = []
-    for trial in diagnosis.trials:
-        other = trial.changed.get("port")
-        if other is not None and trial.ok:
-            found.append(
-                Remedy(
-                    action="use-other-port",
-                    text=f"another port: {other} (tried: bind works)",
-                    tried=True,
-                )
-            )
-    if snapshot.facts.owns_network_namespace is False:
-        return found
-    return [
-        *found,
-        Remedy(
-            action="grant-capability",
-            text="in a systemd unit: AmbientCapabilities=CAP_NET_BIND_SERVICE",
-        ),
-        Remedy(
-            action="lower-port-start",
-            text="for every user:",
-            command=_sudo(
-                snapshot, "sysctl", f"net.ipv4.ip_unprivileged_port_start={port}"
-            ),
-        ),
-    ]
-
-
-def _address(
-    _: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
-) -> list[Remedy]:
-    packed = diagnosis.target.packed
-    loopback = packed[:1] == b"\x7f" or packed == LOOPBACK6
-    if loopback and snapshot.facts.loopback_up is False:
-        command = _sudo(snapshot, "ip", "link", "set", "lo", "up")
-        return [Remedy(action="raise-loopback", text="raise it", command=command)]
-    wildcard = "0.0.0.0" if diagnosis.target.family is Family.INET else "::"  # noqa: S104
-    return [
-        Remedy(
-            action="use-local-address",
-            text="use one of these addresses, or "
-            f"{wildcard} for all of them; an address that a router or cloud translates "
-            "to this machine cannot be bound here",
-        )
-    ]
-
-
-def _scope(
-    _: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
-) -> list[Remedy]:
-    target = diagnosis.target
-    names = dict.fromkeys(
-        one.interface for one in snapshot.addresses if one.packed == target.packed
-    )
-    name = next(iter(names), "INTERFACE")
-    return [
-        Remedy(
-            action="add-scope",
-            text=f"name the interface: [{target.address}%{name}]:{target.port}",
-        )
-    ]
-
-
-def _descriptors(_: Sequence[Blocker], __: Diagnosis, ___: Snapshot) -> list[Remedy]:
-    return [
-        Remedy(
-            action="raise-descriptor-limit",
-            text="close files, or raise the limit (ulimit -n; LimitNOFILE= in a unit)",
-        )
-    ]
-
-
-def _ephemeral(_: Sequence[Blocker], __: Diagnosis, ___: Snapshot) -> list[Remedy]:
-    return [
-        Remedy(
-            action="use-other-address",
-            text="bind a fixed port outside of the range, or another address; or widen "
-            "net.ipv4.ip_local_port_range",
-        )
-    ]
-
-
-def _family(_: Sequence[Blocker], __: Diagnosis, snapshot: Snapshot) -> list[Remedy]:
-    found = [Remedy(action="use-ipv4", text="bind an IPv4 address")]
-    names = {
-        "all": snapshot.facts.ipv6_disabled,
-        "lo": snapshot.facts.ipv6_disabled_loopback,
-    }
-    for name, off in names.items():
-        if off:
-            command = ("sysctl", f"net.ipv6.conf.{name}.disable_ipv6=0")
-            found.append(
-                Remedy(
-                    action="enable-ipv6",
-                    text="or switch IPv6 on",
-                    command=_sudo(snapshot, *command),
-                )
-            )
-            break
-    return found
-
-
-def _name(_: Sequence[Blocker], __: Diagnosis, ___: Snapshot) -> list[Remedy]:
-    return [
-        Remedy(
-            action="check-name",
-            text="check the spelling, /etc/hosts and the name server; or use an address",
-        )
-    ]
-
-
 def _tried_options(cause: Cause, diagnosis: Diagnosis) -> list[Remedy]:
     """Options whose trial worked. SO_REUSEPORT is none: it would share the traffic."""
     if not cause.blockers:
@@ -486,11 +200,5 @@ _REMEDIES: dict[
     CauseCode.CLOSE_WAIT: _connection,
     CauseCode.CLOSING_CONNECTION: _closing,
     CauseCode.TIME_WAIT: _time_wait,
-    CauseCode.PRIVILEGED_PORT: _privileged,
-    CauseCode.ADDRESS_NOT_LOCAL: _address,
-    CauseCode.DESCRIPTOR_LIMIT: _descriptors,
-    CauseCode.EPHEMERAL_PORTS_EXHAUSTED: _ephemeral,
-    CauseCode.FAMILY_DISABLED: _family,
-    CauseCode.SCOPE_MISSING: _scope,
-    CauseCode.NAME_NOT_RESOLVED: _name,
+    **refusals.REMEDIES,
 }

@@ -1,0 +1,194 @@
+"""What backs a cause: the observations that it rests on, a line each."""
+
+from __future__ import annotations
+
+from bindcheck.records import replace
+from bindcheck.sanitize import sanitize
+from bindcheck.wording import refusals
+from bindcheck.wording.terms import (
+    command_line,
+    duration,
+    endpoint_of,
+    numbers,
+    origin_of,
+    plural,
+    user_of,
+)
+from bindcheck.words import Blocks, CauseCode, Kind, Overlap, OwnerKind, Sharing, Trait
+
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bindcheck.model import (
+        Blocker,
+        Cause,
+        Diagnosis,
+        Options,
+        Owner,
+        Process,
+        Snapshot,
+        Socket,
+    )
+
+
+def evidence(
+    cause: Cause,
+    blockers: Sequence[Blocker],
+    diagnosis: Diagnosis,
+    snapshot: Snapshot,
+) -> tuple[str, ...]:
+    """List the observations that a cause rests on, a line each."""
+    lines: list[str] = []
+    for blocker in _summed(blockers):
+        lines += _blocker_lines(blocker, diagnosis, snapshot)
+    own = _EVIDENCE.get(cause.code)
+    return tuple(dict.fromkeys(lines + (own(diagnosis, snapshot) if own else [])))
+
+
+def _summed(blockers: Sequence[Blocker]) -> Sequence[Blocker]:
+    """Ownerless leftovers of several addresses are counted together."""
+    ownerless = [one for one in blockers if one.owner.kind is OwnerKind.NONE]
+    if len(ownerless) < 2 or len(ownerless) < len(blockers):
+        return blockers
+    last = max(ownerless, key=lambda one: one.release.after_ms or 0)
+    return [replace(last, count=sum(one.count for one in ownerless))]
+
+
+def _blocker_lines(
+    blocker: Blocker, diagnosis: Diagnosis, snapshot: Snapshot
+) -> list[str]:
+    lines = []
+    owned = blocker.owner.kind is not OwnerKind.NONE
+    if owned or blocker.overlap is not Overlap.SAME_ADDRESS:
+        lines.append(_overlap_line(blocker, diagnosis))
+    if blocker.kind is Kind.BOUND:
+        lines.append("lsof -i, netstat and ss before 6.8 do not show such sockets")
+    if blocker.kind in (Kind.CONNECTION, Kind.CLOSE_WAIT):
+        lines.append(_connection_line(blocker.socket, blocker.count))
+    if blocker.kind in (Kind.TIME_WAIT, Kind.CLOSING_CONNECTION):
+        lines.append(_lingering_line(blocker))
+    if blocker.kind is Kind.DATAGRAM and blocker.socket.remote:
+        lines.append(_connection_line(blocker.socket, blocker.count))
+    lines += _sharing_lines(blocker, diagnosis.attempt.options)
+    lines += _owner_lines(blocker.owner, snapshot)
+    return lines
+
+
+def _sharing_lines(blocker: Blocker, asked: Options) -> list[str]:
+    """Why the options that were asked for do not help, where that was seen."""
+    if blocker.sharing is Sharing.OTHER_UID:
+        return ["SO_REUSEPORT shares a port only between sockets of the same user"]
+    if blocker.sharing is not Sharing.HOLDER_LACKS_OPTION:
+        return []
+    missing = []
+    if asked.reuse_address and blocker.socket.reuse_address is False:
+        missing.append("SO_REUSEADDR")
+    if asked.reuse_port and blocker.socket.reuse_port is False:
+        missing.append("SO_REUSEPORT")
+    return [f"its socket has no {' and no '.join(missing)}"] if missing else []
+
+
+def _overlap_line(blocker: Blocker, diagnosis: Diagnosis) -> str:
+    socket = blocker.socket
+    owned = blocker.owner.kind is not OwnerKind.NONE
+    place = ("its socket " if owned else "a connection on ") + endpoint_of(socket)
+    wanted = diagnosis.target.address or ""
+    if blocker.overlap is Overlap.SAME_ADDRESS:
+        return f"{place} has the same address"
+    if blocker.overlap is Overlap.HOLDER_WILDCARD:
+        dual = ", IPv4 included" if blocker.dual_stack else ""
+        return f"{place} covers {wanted}{dual}"
+    if blocker.dual_stack and ":" not in wanted:
+        has = "has" if blocker.blocks is Blocks.YES else "may have"
+        return f"{wanted} meets {place}, which {has} no IPV6_V6ONLY"
+    dual = " without IPV6_V6ONLY" if blocker.dual_stack else ""
+    return f"{wanted}{dual} would cover {place}"
+
+
+def _connection_line(socket: Socket, count: int) -> str:
+    remote = socket.remote
+    if remote is None:
+        return f"{plural(count, 'connection')}, {socket.state}"
+    place = f"[{remote.address}]" if ":" in remote.address else remote.address
+    more = f", and {count - 1} more" if count > 1 else ""
+    return f"connected with {place}:{remote.port} ({socket.state}){more}"
+
+
+def _lingering_line(blocker: Blocker) -> str:
+    count, after = blocker.count, blocker.release.after_ms
+    owned = blocker.owner.kind is not OwnerKind.NONE
+    verb = "linger in" if count > 1 else "lingers in"
+    state = str(blocker.socket.state).upper().replace("-", "_")
+    text = f"{count} closed connection{'s' if count > 1 else ''} {verb} {state}"
+    if not owned:
+        text += "; no process owns " + ("them" if count > 1 else "it")
+    if after is not None:
+        last = "the last ends" if count > 1 else "it ends"
+        text += f"; {last} in about {duration(after / 1000)}"
+    return text
+
+
+def _owner_lines(owner: Owner, snapshot: Snapshot) -> list[str]:
+    lines = []
+    for process in owner.processes[:3]:
+        lines.append(_process_line(process, owner, snapshot))
+        command = command_line(process)
+        if command:
+            lines.append(command)
+    if len(owner.processes) > 3:
+        rest = numbers([one.pid for one in owner.processes[3:13]])
+        more = " ..." if len(owner.processes) > 13 else ""
+        lines.append(f"shared with pid {rest}{more}")
+    if owner.kind is OwnerKind.HIDDEN:
+        made = f"made by {user_of(owner)}{origin_of(owner)}"
+        lines.append(f"{made}; no process that can be read has it")
+    elif owner.unit or owner.container:
+        lines.append(f"it runs{origin_of(owner)}")
+    return lines
+
+
+def _process_line(process: Process, owner: Owner, snapshot: Snapshot) -> str:
+    text = f"pid {process.pid}"
+    if process.user or process.uid is not None:
+        text += f" of {process.user or f'uid {process.uid}'}"
+    if Trait.SUSPENDED in owner.traits:
+        text += ", suspended"
+    if process.started is not None:
+        text += f", running for {duration(snapshot.observed_at - process.started)}"
+    if process.parent == 1:
+        text += ", parent is pid 1"
+    elif process.parent_name:
+        text += f", started by {sanitize(process.parent_name)} ({process.parent})"
+    if process.folder:
+        text += f", in {sanitize(process.folder)}"
+    return text
+
+
+def _unseen_evidence(_: Diagnosis, snapshot: Snapshot) -> list[str]:
+    if not snapshot.listed:
+        return ["no socket table could be read"]
+    lines = ["the socket tables were read several times and show no holder"]
+    from_text = any(one.code == "bound-sockets-not-listed" for one in snapshot.limits)
+    if snapshot.bound_sockets_listed is False and not from_text:
+        lines.append(
+            "this kernel does not list TCP sockets that are bound and not listening: "
+            "such a socket may be it"
+        )
+    return lines
+
+
+def _outgoing_evidence(diagnosis: Diagnosis, snapshot: Snapshot) -> list[str]:
+    if snapshot.facts.ephemeral_range is None:
+        return []
+    low, high = snapshot.facts.ephemeral_range
+    if not low <= diagnosis.target.port <= high:
+        return []
+    return [f"the kernel gives ports {low} to {high} to outgoing connections"]
+
+
+_EVIDENCE: dict[CauseCode, Callable[[Diagnosis, Snapshot], list[str]]] = {
+    **refusals.EVIDENCE,
+    CauseCode.UNSEEN_BLOCKER: _unseen_evidence,
+    CauseCode.OUTGOING_CONNECTION: _outgoing_evidence,
+}

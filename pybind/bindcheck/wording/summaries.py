@@ -1,0 +1,72 @@
+"""What each cause is called: half a sentence, to stand after "cannot be bound:"."""
+
+from __future__ import annotations
+
+from bindcheck.wording import refusals
+from bindcheck.wording.terms import plural, who
+from bindcheck.words import Blocks, CauseCode
+
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bindcheck.model import Blocker, Cause, Diagnosis, Snapshot
+
+
+def summary(
+    cause: Cause,
+    blockers: Sequence[Blocker],
+    diagnosis: Diagnosis,
+    snapshot: Snapshot,
+) -> str:
+    """Say a cause in half a sentence, to stand after "cannot be bound:"."""
+    return _SUMMARIES[cause.code](blockers, diagnosis, snapshot)
+
+
+def _holder(pattern: str) -> Callable[..., str]:
+    def words(blockers: Sequence[Blocker], *_: object) -> str:
+        first = blockers[0]
+        text = pattern.format(who=who(first.owner))
+        others = {who(one.owner) for one in blockers} - {who(first.owner)}
+        also = f", and {', '.join(sorted(others))}" if others else ""
+        possibly = "" if first.blocks is Blocks.YES else ", which may block"
+        return text + also + possibly
+
+    return words
+
+
+def _time_wait(blockers: Sequence[Blocker], *_: object) -> str:
+    return "TIME_WAIT" if blockers[0].blocks is Blocks.YES else "possibly TIME_WAIT"
+
+
+def _closing(blockers: Sequence[Blocker], *_: object) -> str:
+    held = [one for one in blockers if one.owner.processes]
+    if held:
+        return f"{who(held[0].owner)} still has a connection that is being closed"
+    count = sum(one.count for one in blockers)
+    verb = "is" if count == 1 else "are"
+    return f"{plural(count, 'connection')} {verb} still being closed"
+
+
+_SUMMARIES: dict[CauseCode, Callable[..., str]] = {
+    **refusals.SUMMARIES,
+    CauseCode.LISTENER: _holder("{who} listens there"),
+    CauseCode.BOUND: _holder("{who} has bound it without listening"),
+    CauseCode.DATAGRAM: _holder("{who} has that port"),
+    CauseCode.OUTGOING_CONNECTION: _holder(
+        "an outgoing connection of {who} uses that port"
+    ),
+    CauseCode.ACCEPTED_CONNECTION: _holder("{who} still has a connection on that port"),
+    CauseCode.CLOSE_WAIT: _holder(
+        "{who} does not close a connection whose other end is gone"
+    ),
+    CauseCode.CLOSING_CONNECTION: _closing,
+    CauseCode.TIME_WAIT: _time_wait,
+    CauseCode.LISTEN_CONFLICT: refusals.fixed(
+        "another socket began to listen there first"
+    ),
+    CauseCode.UNSEEN_BLOCKER: refusals.fixed(
+        "in use, but nothing that can be seen here holds it"
+    ),
+    CauseCode.UNKNOWN: refusals.fixed("the reason is not known"),
+}
