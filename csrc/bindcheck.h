@@ -24,7 +24,10 @@
 /* cffi: begin */
 
 /* Raised by one whenever anything below changes its meaning or layout. */
-#define BC_ABI 1
+#define BC_ABI 2
+
+/* More than any system takes as the name of a socket (Linux 108, macOS 104). */
+#define BC_NAME_BYTES 256
 
 /* What a function returns. */
 enum {
@@ -66,8 +69,14 @@ enum {
     BC_OPTION_FREEBIND = 6
 };
 
-enum { BC_FAMILY_NONE = 0, BC_FAMILY_INET = 4, BC_FAMILY_INET6 = 6 };
-enum { BC_TYPE_STREAM = 1, BC_TYPE_DATAGRAM = 2 };
+enum {
+    BC_FAMILY_NONE = 0,
+    BC_FAMILY_UNIX = 1,
+    BC_FAMILY_INET = 4,
+    BC_FAMILY_INET6 = 6,
+    BC_FAMILY_VSOCK = 40
+};
+enum { BC_TYPE_STREAM = 1, BC_TYPE_DATAGRAM = 2, BC_TYPE_SEQPACKET = 5 };
 
 /* IP protocol numbers; IPPROTO_MPTCP (262) exceeds a byte. */
 enum {
@@ -120,6 +129,31 @@ typedef struct {
  * Returns BC_OK also when a step failed: that is the result. BC_E_INVALID when the
  * family or type is none that this function knows. Allocates nothing. */
 BC_API int bc_probe(const bc_probe_request *request, bc_probe_result *result);
+
+/* One attempt on an address that is no IP address. AF_UNIX: `name` is a path, or an
+ * abstract name that begins with a NUL byte, or (length 0) Linux is to choose one.
+ * AF_VSOCK: `cid` and `port`. */
+typedef struct {
+    uint16_t family; /* BC_FAMILY_UNIX or BC_FAMILY_VSOCK */
+    uint8_t type;    /* BC_TYPE_* */
+    uint8_t listen;
+    int32_t backlog;
+    uint32_t cid, port;
+    uint32_t length;
+    uint8_t name[BC_NAME_BYTES];
+} bc_name_request;
+
+/* error.step is BC_STEP_NONE when every step worked; the rest is getsockname()'s. */
+typedef struct {
+    bc_error error;
+    uint32_t cid, port;
+    uint32_t length;
+    uint8_t name[BC_NAME_BYTES];
+} bc_name_result;
+
+/* As bc_probe. A bind to a path leaves a socket file behind, which the caller removes.
+ */
+BC_API int bc_probe_name(const bc_name_request *request, bc_name_result *result);
 
 /* getaddrinfo(AI_PASSIVE) of `host` for one family (BC_FAMILY_NONE: both), numeric or
  * by name. It may ask name servers. Duplicates are left out, the system's order stays;
@@ -192,6 +226,26 @@ typedef struct {
  * protocol. */
 BC_API int bc_list_sockets(int32_t protocol, uint16_t port, bc_socket *out,
                            size_t capacity, size_t *count, bc_listing *listing);
+
+/* A row of the kernel's table of AF_UNIX sockets. */
+typedef struct {
+    uint64_t cookie; /* SO_COOKIE */
+    uint64_t inode;  /* of the socket, as in bc_socket */
+    uint32_t
+        file_device;     /* of its file: the kernel's own number, major << 20 | minor */
+    uint32_t file_inode; /* of its file, 32 bits of it; 0: it has none */
+    uint32_t uid;        /* who made the socket; UINT32_MAX: not told */
+    uint8_t type;        /* BC_TYPE_* */
+    uint8_t state;       /* BC_STATE_LISTEN, _ESTABLISHED or _CLOSE */
+    uint8_t length;
+    uint8_t name[108]; /* as it was bound, also when its file was renamed or removed */
+    uint8_t reserved;
+} bc_unix_socket;
+
+/* The AF_UNIX sockets of this network namespace that have a name. Needs no privilege.
+ * Returns BC_E_SYSTEM with the kernel's refusal where it has no such table. */
+BC_API int bc_list_unix_sockets(bc_unix_socket *out, size_t capacity, size_t *count,
+                                bc_error *error);
 
 /* A descriptor (of one process, or of one thread with its own table) of a socket. */
 typedef struct {
@@ -326,6 +380,12 @@ BC_API int bc_decode_sock_diag(const uint8_t *bytes, size_t length, int big_endi
                                size_t capacity, size_t *count,
                                bc_decode_status *status);
 
+/* One datagram of a dump of AF_UNIX sockets; as bc_decode_sock_diag. Sockets without a
+ * name are left out. */
+BC_API int bc_decode_unix_diag(const uint8_t *bytes, size_t length, int big_endian,
+                               bc_unix_socket *out, size_t capacity, size_t *count,
+                               bc_decode_status *status);
+
 /* Whole lines of /proc/net/{tcp,udp,udplite}{,6}. Stops before a last line that has no
  * end and tells in *consumed how many bytes were read. */
 BC_API int bc_decode_proc_net(const uint8_t *bytes, size_t length, int big_endian,
@@ -352,6 +412,7 @@ BC_API int bc_decode_proc_stat(const uint8_t *bytes, size_t length, bc_proc_stat
 _Static_assert(sizeof(bc_error) == 8, "bc_error has no holes");
 _Static_assert(sizeof(bc_endpoint) == 24, "bc_endpoint has no holes");
 _Static_assert(sizeof(bc_probe_request) == 56, "bc_probe_request has no holes");
+_Static_assert(sizeof(bc_unix_socket) == 144, "bc_unix_socket has no holes");
 _Static_assert(sizeof(bc_socket) == 96, "bc_socket has no holes");
 _Static_assert(sizeof(bc_holder) == 48, "bc_holder has no holes");
 _Static_assert(sizeof(bc_process) == 80, "bc_process has no holes");

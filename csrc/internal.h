@@ -8,6 +8,7 @@
  *   handle.c     the calls of probe.c that differ by system
  *   errtext.c    the system's own texts
  *   sockets.c    bc_list_sockets
+ *   unix.c       bc_list_unix_sockets
  *   owners.c     bc_find_owners, bc_read_process
  *   facts.c      bc_read_facts
  *   addresses.c  bc_list_addresses, bc_interface_index
@@ -48,6 +49,12 @@ int32_t bc__last_socket_error(void);
  * the error that an unknown option gives. */
 int bc__set_option(bc__handle handle, int family, int option, int value,
                    const char *device);
+
+/* Makes bind() and, if asked, listen(); 0, or -1 with the error filled in (probe.c). */
+int bc__bind_and_listen(bc__handle handle, const struct sockaddr *address,
+                        bc__length length, int wants_listen, int backlog,
+                        bc_error *error);
+void bc__fail(bc_error *error, int step, int option, int32_t code);
 
 /* bc_endpoint to and from sockaddr (address.c). Both return 0 on an unknown family. */
 bc__length bc__to_sockaddr(const bc_endpoint *endpoint, struct sockaddr_storage *out);

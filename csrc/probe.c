@@ -32,12 +32,29 @@ static int option_value(const bc_probe_request *request, int option)
     }
 }
 
-static void fail(bc_probe_result *result, int step, int option, int32_t code)
+void bc__fail(bc_error *error, int step, int option, int32_t code)
 {
-    result->error.code = code;
-    result->error.domain = BC__DOMAIN_SOCKET;
-    result->error.step = (uint8_t)step;
-    result->error.option = (uint8_t)option;
+    error->code = code;
+    error->domain = BC__DOMAIN_SOCKET;
+    error->step = (uint8_t)step;
+    error->option = (uint8_t)option;
+}
+
+int bc__bind_and_listen(bc__handle handle, const struct sockaddr *address,
+                        bc__length length, int wants_listen, int backlog,
+                        bc_error *error)
+{
+    if (bind(handle, address, length) != 0) {
+        int32_t code = bc__last_socket_error();
+        bc__fail(error, BC_STEP_BIND, BC_OPTION_NONE, code);
+        return -1;
+    }
+    if (wants_listen && listen(handle, backlog) != 0) {
+        int32_t code = bc__last_socket_error();
+        bc__fail(error, BC_STEP_LISTEN, BC_OPTION_NONE, code);
+        return -1;
+    }
+    return 0;
 }
 
 static int set_options(bc__handle handle, int family, const bc_probe_request *request,
@@ -51,7 +68,7 @@ static int set_options(bc__handle handle, int family, const bc_probe_request *re
         }
         if (bc__set_option(handle, family, option, value, request->device) != 0) {
             int32_t code = bc__last_socket_error();
-            fail(result, BC_STEP_SETSOCKOPT, option, code);
+            bc__fail(&result->error, BC_STEP_SETSOCKOPT, option, code);
             return -1;
         }
     }
@@ -75,26 +92,20 @@ int bc_probe(const bc_probe_request *request, bc_probe_result *result)
     handle = bc__open_socket(family, type, request->protocol);
     if (handle == BC__INVALID_HANDLE) {
         int32_t code = bc__last_socket_error();
-        fail(result, BC_STEP_SOCKET, BC_OPTION_NONE, code);
+        bc__fail(&result->error, BC_STEP_SOCKET, BC_OPTION_NONE, code);
         goto out;
     }
     if (set_options(handle, family, request, result) != 0) {
         goto out;
     }
-    if (bind(handle, (const struct sockaddr *)&address, length) != 0) {
-        int32_t code = bc__last_socket_error();
-        fail(result, BC_STEP_BIND, BC_OPTION_NONE, code);
-        goto out;
-    }
-    if (request->listen != 0 && listen(handle, request->backlog) != 0) {
-        int32_t code = bc__last_socket_error();
-        fail(result, BC_STEP_LISTEN, BC_OPTION_NONE, code);
+    if (bc__bind_and_listen(handle, (const struct sockaddr *)&address, length,
+                            request->listen, request->backlog, &result->error) != 0) {
         goto out;
     }
     length = sizeof address;
     if (getsockname(handle, (struct sockaddr *)&address, &length) != 0) {
         int32_t code = bc__last_socket_error();
-        fail(result, BC_STEP_GETSOCKNAME, BC_OPTION_NONE, code);
+        bc__fail(&result->error, BC_STEP_GETSOCKNAME, BC_OPTION_NONE, code);
         goto out;
     }
     (void)bc__from_sockaddr((const struct sockaddr *)&address, length, &result->bound);

@@ -7,15 +7,12 @@
  */
 #include "../bindcheck.h"
 #include "bytes.h"
+#include "netlink.h"
 
 #include <string.h>
 
-/* linux/netlink.h */
-enum { NLMSG_HEADER = 16, NLMSG_NOOP = 1, NLMSG_ERROR = 2, NLMSG_DONE = 3 };
-/* linux/sock_diag.h */
-enum { SOCK_DIAG_BY_FAMILY = 20 };
 /* linux/inet_diag.h */
-enum { MSG_LENGTH = 72, ATTRIBUTE_HEADER = 4 };
+enum { MSG_LENGTH = 72 };
 enum { DIAG_INFO = 2, DIAG_SHUTDOWN = 8, DIAG_SKV6ONLY = 11, DIAG_CGROUP_ID = 21 };
 /* The kernel's own AF_INET and AF_INET6: this file is compiled elsewhere too. */
 enum { LINUX_AF_INET = 2, LINUX_AF_INET6 = 10 };
@@ -28,11 +25,6 @@ enum {
     INFO_BYTES_RETRANS = 208,
     INFO_LENGTH = 216
 };
-
-static size_t align4(size_t length)
-{
-    return (length + 3U) & ~(size_t)3U;
-}
 
 /* tcp_info counts the SYN of the side that called connect() among the acknowledged
  * bytes (tcp_rcv_synsent_state_process calls tcp_ack; a passive opener's snd_una starts
@@ -77,29 +69,18 @@ static void decode_endpoint(const uint8_t *message, int remote, int big_endian,
 static int decode_attributes(const uint8_t *bytes, size_t length, int big_endian,
                              bc_socket *row)
 {
+    bc__attribute one;
     int has_shutdown = 0;
-    while (length >= ATTRIBUTE_HEADER) {
-        size_t size = bc__u16(bytes, big_endian);
-        unsigned type = bc__u16(bytes + 2, big_endian) & 0x3fffU; /* NLA_TYPE_MASK */
-        const uint8_t *payload = bytes + ATTRIBUTE_HEADER;
-        if (size < ATTRIBUTE_HEADER || size > length) {
-            break;
-        }
-        if (type == DIAG_SHUTDOWN) {
+    while (bc__next_attribute(&bytes, &length, big_endian, &one)) {
+        if (one.type == DIAG_SHUTDOWN) {
             has_shutdown = 1;
-        } else if (type == DIAG_SKV6ONLY && size >= ATTRIBUTE_HEADER + 1) {
-            row->v6only = payload[0] != 0 ? 1 : 0;
-        } else if (type == DIAG_CGROUP_ID && size >= ATTRIBUTE_HEADER + 8) {
-            row->cgroup_id = bc__u64(payload, big_endian);
-        } else if (type == DIAG_INFO && row->protocol == BC_PROTOCOL_TCP) {
-            row->opened =
-                opened_by(payload, size - ATTRIBUTE_HEADER, row->state, big_endian);
+        } else if (one.type == DIAG_SKV6ONLY && one.length >= 1) {
+            row->v6only = one.payload[0] != 0 ? 1 : 0;
+        } else if (one.type == DIAG_CGROUP_ID && one.length >= 8) {
+            row->cgroup_id = bc__u64(one.payload, big_endian);
+        } else if (one.type == DIAG_INFO && row->protocol == BC_PROTOCOL_TCP) {
+            row->opened = opened_by(one.payload, one.length, row->state, big_endian);
         }
-        if (align4(size) >= length) {
-            break;
-        }
-        bytes += align4(size);
-        length -= align4(size);
     }
     return has_shutdown;
 }
@@ -139,58 +120,30 @@ static int decode_message(const uint8_t *bytes, size_t length, int big_endian,
     return row->state == BC_STATE_SYN_RECV && row->inode == 0 && !has_shutdown ? -1 : 1;
 }
 
-static void decode_end(const uint8_t *payload, size_t length, int big_endian, int error,
-                       bc_decode_status *status)
-{
-    int32_t code = 0;
-    if (length >= 4) {
-        /* An error number comes negated; NLMSG_DONE carries one as well. */
-        uint32_t negated = bc__u32(payload, big_endian);
-        code = (int32_t)(0U - negated);
-        if (negated == 0 || code < 0) {
-            code = 0;
-        }
-    }
-    status->code = code;
-    status->state = error || code != 0 ? BC_DECODE_ERROR : BC_DECODE_DONE;
-}
-
 int bc_decode_sock_diag(const uint8_t *bytes, size_t length, int big_endian,
                         int32_t protocol, uint16_t port, bc_socket *out,
                         size_t capacity, size_t *count, bc_decode_status *status)
 {
-    while (length >= NLMSG_HEADER && status->state == BC_DECODE_MORE) {
-        size_t size = bc__u32(bytes, big_endian);
-        unsigned type = bc__u16(bytes + 4, big_endian);
-        uint32_t sequence = bc__u32(bytes + 8, big_endian);
-        const uint8_t *payload = bytes + NLMSG_HEADER;
-        if (size < NLMSG_HEADER || size > length) {
-            return BC_E_MALFORMED;
-        }
-        if (status->sequence != 0 && sequence != status->sequence) {
-            type = NLMSG_NOOP; /* left over from an earlier dump */
-        }
-        if (type == NLMSG_DONE || type == NLMSG_ERROR) {
-            decode_end(payload, size - NLMSG_HEADER, big_endian, type == NLMSG_ERROR,
-                       status);
-        } else if (type == SOCK_DIAG_BY_FAMILY) {
-            bc_socket row;
-            int kind = decode_message(payload, size - NLMSG_HEADER, big_endian,
-                                      protocol, port, &row);
-            if (kind > 0) {
-                if (*count < capacity) {
-                    out[*count] = row;
-                }
-                (*count)++;
-            } else if (kind < 0) {
-                status->requests++;
+    bc__message message;
+    int found = 0;
+    while ((found = bc__next_message(&bytes, &length, big_endian, status, &message)) >
+           0) {
+        bc_socket row;
+        int kind = message.type == BC__SOCK_DIAG_BY_FAMILY
+                       ? decode_message(message.payload, message.length, big_endian,
+                                        protocol, port, &row)
+                       : 0;
+        if (kind > 0) {
+            if (*count < capacity) {
+                out[*count] = row;
             }
+            (*count)++;
+        } else if (kind < 0) {
+            status->requests++;
         }
-        if (align4(size) >= length) {
-            break;
-        }
-        bytes += align4(size);
-        length -= align4(size);
+    }
+    if (found < 0) {
+        return BC_E_MALFORMED;
     }
     return *count > capacity ? BC_E_TRUNCATED : BC_OK;
 }

@@ -8,12 +8,12 @@
  */
 #include "../internal.h"
 #include "linux.h"
+#include "asking.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include <linux/netlink.h>
@@ -22,7 +22,7 @@
 /* linux/inet_diag.h; own copies, because the headers of old systems lack some. */
 enum { REQ_BYTECODE = 1, REQ_PROTOCOL = 3, BYTECODE_S_GE = 2, BYTECODE_S_LE = 3 };
 enum { DIAG_INFO_BIT = 1 << 1 };
-enum { ANSWER_BYTES = 32768, TIMEOUT_SECONDS = 2 };
+enum { TEXT_BYTES = 32768 };
 
 /* Every state, also TCP_BOUND_INACTIVE (13), which older kernels ignore. */
 #define ALL_STATES 0xffffffffU
@@ -79,7 +79,6 @@ static int send_request(int handle, int family, const listing_job *job,
                         uint32_t sequence)
 {
     dump_message message;
-    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
     uint32_t protocol = (uint32_t)job->protocol;
 
     memset(&message, 0, sizeof message);
@@ -99,46 +98,19 @@ static int send_request(int handle, int family, const listing_job *job,
     if (protocol > UINT8_MAX) {
         add_attribute(&message, REQ_PROTOCOL, &protocol, sizeof protocol);
     }
-    return sendto(handle, &message, message.header.nlmsg_len, 0,
-                  (const struct sockaddr *)&kernel, sizeof kernel) < 0
-               ? errno
-               : 0;
-}
-
-/* One datagram of the answer into `buffer`; 0 or an error number. */
-static int receive(int handle, uint8_t *buffer, size_t *length)
-{
-    struct sockaddr_nl sender;
-    struct iovec part = {.iov_base = buffer, .iov_len = ANSWER_BYTES};
-    struct msghdr message = {.msg_name = &sender,
-                             .msg_namelen = sizeof sender,
-                             .msg_iov = &part,
-                             .msg_iovlen = 1};
-    ssize_t got;
-    do {
-        memset(&sender, 0, sizeof sender);
-        got = recvmsg(handle, &message, 0);
-        if (got < 0 && errno != EINTR) {
-            return errno;
-        }
-    } while (got < 0 || sender.nl_pid != 0); /* any process may send to our port */
-    if (got == 0 || (message.msg_flags & MSG_TRUNC) != 0) {
-        return EIO;
-    }
-    *length = (size_t)got;
-    return 0;
+    return bc__send_netlink(handle, &message, message.header.nlmsg_len);
 }
 
 /* The dump of one family; 0 or an error number. */
 static int dump_family(int handle, int family, const listing_job *job,
                        uint32_t sequence)
 {
-    uint8_t buffer[ANSWER_BYTES];
+    uint8_t buffer[BC__ANSWER_BYTES];
     bc_decode_status status = {.sequence = sequence};
     int error = send_request(handle, family, job, sequence);
     while (error == 0 && status.state == BC_DECODE_MORE) {
         size_t length = 0;
-        error = receive(handle, buffer, &length);
+        error = bc__receive_netlink(handle, buffer, &length);
         if (error == 0 &&
             bc_decode_sock_diag(buffer, length, bc__big_endian(), job->protocol,
                                 job->port, job->out, job->capacity, job->count,
@@ -152,13 +124,11 @@ static int dump_family(int handle, int family, const listing_job *job,
 
 static int from_sock_diag(const listing_job *job)
 {
-    struct timeval patience = {.tv_sec = TIMEOUT_SECONDS};
-    int error = 0;
-    int handle = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-    if (handle < 0) {
-        return errno;
+    int handle = -1;
+    int error = bc__open_netlink(NETLINK_SOCK_DIAG, &handle);
+    if (error != 0) {
+        return error;
     }
-    (void)setsockopt(handle, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     error = dump_family(handle, AF_INET, job, 1);
     if (error == 0) {
         error = dump_family(handle, AF_INET6, job, 2);
@@ -170,7 +140,7 @@ static int from_sock_diag(const listing_job *job)
 /* Appends one text table; 0 or an error number. */
 static int read_table(const char *path, int family, const listing_job *job)
 {
-    uint8_t buffer[ANSWER_BYTES];
+    uint8_t buffer[TEXT_BYTES];
     bc_decode_status status = {0};
     size_t kept = 0;
     int error = 0;

@@ -21,6 +21,16 @@ int bc_list_sockets(int32_t protocol, uint16_t port, bc_socket *out, size_t capa
     return BC_E_UNSUPPORTED;
 }
 
+int bc_list_unix_sockets(bc_unix_socket *out, size_t capacity, size_t *count,
+                         bc_error *error)
+{
+    (void)out;
+    (void)capacity;
+    *count = 0;
+    memset(error, 0, sizeof *error);
+    return BC_E_UNSUPPORTED;
+}
+
 int bc_find_owners(const uint64_t *inodes, size_t inode_count, bc_owners *owners)
 {
     (void)inodes;

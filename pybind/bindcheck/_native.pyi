@@ -12,6 +12,7 @@ ffi: _FFI
 
 class _Lib:
     BC_ABI: int
+    BC_NAME_BYTES: int
     BC_OK: int
     BC_E_INVALID: int
     BC_E_TRUNCATED: int
@@ -37,10 +38,13 @@ class _Lib:
     BC_OPTION_DEVICE: int
     BC_OPTION_FREEBIND: int
     BC_FAMILY_NONE: int
+    BC_FAMILY_UNIX: int
     BC_FAMILY_INET: int
     BC_FAMILY_INET6: int
+    BC_FAMILY_VSOCK: int
     BC_TYPE_STREAM: int
     BC_TYPE_DATAGRAM: int
+    BC_TYPE_SEQPACKET: int
     BC_PROTOCOL_TCP: int
     BC_PROTOCOL_UDP: int
     BC_PROTOCOL_SCTP: int
@@ -68,6 +72,7 @@ class _Lib:
     BC_DECODE_DONE: int
     BC_DECODE_ERROR: int
     def bc_probe(self, request: Any, result: Any, /) -> int: ...
+    def bc_probe_name(self, request: Any, result: Any, /) -> int: ...
     def bc_resolve(
         self,
         host: bytes,
@@ -91,6 +96,9 @@ class _Lib:
         count: Any,
         listing: Any,
         /,
+    ) -> int: ...
+    def bc_list_unix_sockets(
+        self, out: Any, capacity: int, count: Any, error: Any, /
     ) -> int: ...
     def bc_find_owners(self, inodes: Any, inode_count: int, owners: Any, /) -> int: ...
     def bc_read_process(self, pid: int, owners: Any, /) -> int: ...
@@ -122,6 +130,17 @@ class _Lib:
         big_endian: int,
         protocol: int,
         port: int,
+        out: Any,
+        capacity: int,
+        count: Any,
+        status: Any,
+        /,
+    ) -> int: ...
+    def bc_decode_unix_diag(
+        self,
+        data: Any,
+        length: int,
+        big_endian: int,
         out: Any,
         capacity: int,
         count: Any,

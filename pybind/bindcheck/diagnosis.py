@@ -51,6 +51,7 @@ _SYSTEM = str(sys.platform)
 _LOOKS = 4
 _PAUSE_SECONDS = 0.001
 _PLAIN = Options()
+_NAMED = (Family.UNIX, Family.VSOCK)
 _NOTHING_CHOSEN = (None,) * 6
 
 
@@ -173,6 +174,10 @@ def parse_target(
 def probe_request(request: Request, options: Options) -> Attempt:
     """Probe the first address of a request."""
     check_options(options, request)
+    if request.family in _NAMED:
+        from bindcheck.names import probe_name
+
+        return probe_name(request, options)
     if request.host is None:
         target = make_target(Family.INET, ANY4, request.port, request.protocol)
         return native.probe(target, options)
@@ -187,6 +192,11 @@ def examine(
 ) -> Iterator[Diagnosis]:
     """Diagnose each address of a request."""
     check_options(options, request)
+    if request.family in _NAMED:
+        from bindcheck.names import examine_name
+
+        yield examine_name(request, options, observer)
+        return
     if request.host is None:
         yield from _examine_wildcards(request, options, observer)
         return
@@ -207,6 +217,8 @@ def check_options(options: Options, request: Request) -> None:
         raise ValueError("exclusive: SO_EXCLUSIVEADDRUSE exists on Windows only")
     if options.reuse_port is not None and _SYSTEM == "win32":
         raise ValueError("reuse_port: Windows has no SO_REUSEPORT")
+    if request.family in _NAMED:
+        _refuse_ip_options(options, request)
     if options.device is not None:
         if _SYSTEM != "linux":
             raise ValueError("device: SO_BINDTODEVICE exists on Linux only")
@@ -220,6 +232,21 @@ def check_options(options: Options, request: Request) -> None:
         raise ValueError(f"listen: {request.protocol} has no listen()")
     if options.v6only is not None and request.family is Family.INET:
         raise ValueError("v6only: IPV6_V6ONLY is an option of IPv6 addresses")
+
+
+def _refuse_ip_options(options: Options, request: Request) -> None:
+    chosen = {
+        "reuse_address": options.reuse_address,
+        "reuse_port": options.reuse_port,
+        "v6only": options.v6only,
+        "device": options.device,
+        "freebind": options.freebind,
+    }
+    for name, value in chosen.items():
+        if value is not None:
+            raise ValueError(
+                f"{name}: an option of IP addresses; {request.requested} has none"
+            )
 
 
 def _fitting(options: Options, target: Target) -> Options:

@@ -106,7 +106,7 @@ def _target(target: Target) -> dict[str, Any]:
         "address": target.address,
         "port": target.port,
         "scope_id": target.scope_id,
-        "path": None,
+        "path": target.path,
     }
 
 
@@ -213,7 +213,7 @@ def _socket(socket: Socket) -> dict[str, Any]:
         "family": str(socket.family),
         "protocol": str(socket.protocol),
         "state": str(socket.state),
-        "local": _endpoint(socket.local),
+        "local": _endpoint(socket.local) if socket.path is None else None,
         "remote": _endpoint(socket.remote),
         "inode": socket.inode or None,
         "cookie": f"{socket.cookie:x}" if socket.cookie is not None else None,
@@ -221,6 +221,7 @@ def _socket(socket: Socket) -> dict[str, Any]:
         "reuse_port": socket.reuse_port,
         "v6only": socket.v6only,
         "device": socket.device or None,
+        "path": socket.path,
     }
 
 

@@ -16,6 +16,7 @@ from bindcheck.words import (
     Direction,
     Domain,
     Family,
+    FileKind,
     Kind,
     Overlap,
     OwnerKind,
@@ -63,7 +64,9 @@ class Target:
     port: int
     scope_id: int | None = None
     packed: bytes = b""
-    """The address in network order, 4 or 16 bytes."""
+    """The address in network order, 4 or 16 bytes; of a unix socket its raw name."""
+    path: str | None = None
+    """Of a unix socket: its path, or "@" and its abstract name."""
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -170,6 +173,10 @@ class Socket:
     reuse_address: bool | None = None
     reuse_port: bool | None = None
     owner: Owner = NO_OWNER
+    path: str | None = None
+    """Of a unix socket: the name that it was bound to; its file may be another now."""
+    file: tuple[int, int] | None = None
+    """Of a unix socket: device (as stat gives it) and inode, 32 bits of it."""
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -287,6 +294,38 @@ class InterfaceAddress:
 
 
 @record(frozen=True, slots=True, kw_only=True)
+class PathFacts:
+    """What stands at a path, on the way to it, and around it."""
+
+    directory: str
+    """The folder that the socket file would be in."""
+    kind: FileKind | None = None
+    """What is there; None: nothing, or it cannot be reached."""
+    file: tuple[int, int] | None = None
+    """Its device and inode."""
+    uid: int | None = None
+    user: str | None = None
+    modified: float | None = None
+    """Seconds since the epoch."""
+    link_target: str | None = None
+    answer: str | None = None
+    """What connecting a datagram socket to a socket file said: an error's name, ""
+    when it worked; None: not tried."""
+    obstacle: str | None = None
+    """The part of the way that stops; with `reason`, the error's name for it."""
+    reason: str | None = None
+    obstacle_mode: int | None = None
+    obstacle_user: str | None = None
+    writable: bool | None = None
+    """Whether the caller may make files in the folder, by its permissions."""
+    filesystem: str | None = None
+    mount_point: str | None = None
+    read_only: bool | None = None
+    free_bytes: int | None = None
+    free_inodes: int | None = None
+
+
+@record(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """What was there: the rows on the port, and what could not be seen."""
 
@@ -310,6 +349,12 @@ class Snapshot:
     bound_sockets_listed: bool | None = None
     """Whether the tables show TCP sockets that are bound and not listening; None: this
     was not tried."""
+    path: PathFacts | None = None
+    """Of a unix target."""
+    context_id: int | None = None
+    """This machine's own, of an AF_VSOCK target."""
+    refusals: Mapping[str, NativeCode] = MappingProxyType({})
+    """The system's codes by name, for refusals that are foretold."""
 
 
 @record(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ words of words.py here; nothing is judged.
 
 from __future__ import annotations
 
+import os
 from _socket import AF_INET, AF_INET6, inet_ntop
 
 from bindcheck import _native
@@ -22,14 +23,24 @@ from bindcheck.model import (
     Target,
 )
 from bindcheck.records import record
-from bindcheck.words import Direction, Domain, Family, Protocol, SocketType, State, Step
+from bindcheck.target import cid_text, name_text
+from bindcheck.words import (
+    UNIX_PROTOCOLS,
+    Direction,
+    Domain,
+    Family,
+    Protocol,
+    SocketType,
+    State,
+    Step,
+)
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
-ABI = 1
+ABI = 2
 if lib.BC_ABI != ABI:
     raise StaleExtensionError(
         f"{_native.__file__} has interface {lib.BC_ABI}, this bindcheck needs {ABI}: "
@@ -59,7 +70,12 @@ OPTIONS = {
     lib.BC_OPTION_DEVICE: "SO_BINDTODEVICE",
     lib.BC_OPTION_FREEBIND: "IP_FREEBIND",
 }
-FAMILIES = {lib.BC_FAMILY_INET: Family.INET, lib.BC_FAMILY_INET6: Family.INET6}
+FAMILIES = {
+    lib.BC_FAMILY_INET: Family.INET,
+    lib.BC_FAMILY_INET6: Family.INET6,
+    lib.BC_FAMILY_UNIX: Family.UNIX,
+    lib.BC_FAMILY_VSOCK: Family.VSOCK,
+}
 FAMILY_NUMBERS = {word: number for number, word in FAMILIES.items()}
 PROTOCOLS = {
     lib.BC_PROTOCOL_TCP: Protocol.TCP,
@@ -86,12 +102,14 @@ OPENED = {
     lib.BC_OPENED_ACTIVELY: Direction.OUTGOING,
     lib.BC_OPENED_PASSIVELY: Direction.ACCEPTED,
 }
-_STREAM = lib.BC_TYPE_STREAM
-_DATAGRAM = lib.BC_TYPE_DATAGRAM
-_TYPES = {
-    protocol: _STREAM if protocol.type is SocketType.STREAM else _DATAGRAM
-    for protocol in Protocol
+TYPES = {
+    lib.BC_TYPE_STREAM: SocketType.STREAM,
+    lib.BC_TYPE_DATAGRAM: SocketType.DATAGRAM,
+    lib.BC_TYPE_SEQPACKET: SocketType.SEQPACKET,
 }
+_TYPE_NUMBERS = {word: number for number, word in TYPES.items()}
+_TYPES = {protocol: _TYPE_NUMBERS[protocol.type] for protocol in Protocol}
+_UNIX_PROTOCOLS = {_TYPES[protocol]: protocol for protocol in UNIX_PROTOCOLS}
 _OK = lib.BC_OK
 _bc_probe = lib.bc_probe
 _TRISTATE = {None: -1, False: 0, True: 1}
@@ -99,6 +117,7 @@ _TRISTATE = {None: -1, False: 0, True: 1}
 _Request = ffi.typeof("bc_probe_request *")
 _Result = ffi.typeof("bc_probe_result *")
 _TIMER_TIME_WAIT = 3
+_makedev: Callable[[int, int], int] = getattr(os, "makedev", lambda *_: 0)
 
 
 def error(domain: Domain, code: int) -> NativeCode:
@@ -146,16 +165,7 @@ def probe(target: Target, options: Options) -> Attempt:
         raise NativeError(f"the C core refused the request for {target.text}")
     failed = result.error
     if failed.step:
-        return Attempt(
-            target=target,
-            options=options,
-            ok=False,
-            native=True,
-            step=STEPS[failed.step],
-            argument=OPTIONS.get(failed.option),
-            error=error(DOMAINS[failed.domain], failed.code),
-            bound=None,
-        )
+        return _failed(target, options, failed)
     return Attempt(
         target=target,
         options=options,
@@ -173,6 +183,59 @@ def _bound(target: Target, raw: Any) -> Endpoint:
     if target.port and target.address is not None:
         return Endpoint(address=target.address, port=raw.port, scope_id=target.scope_id)
     return _endpoint(raw)
+
+
+def probe_name(target: Target, options: Options) -> Attempt:
+    """Make the native calls for an AF_UNIX or AF_VSOCK address, as probe() does.
+
+    A bind to a path leaves a socket file behind.
+    """
+    request = ffi.new("bc_name_request *")
+    request.family = FAMILY_NUMBERS[target.family]  # type: ignore[index]
+    request.type = _TYPES[target.protocol]
+    request.listen, request.backlog = options.listen, options.backlog
+    if target.family is Family.VSOCK:
+        request.cid = int.from_bytes(target.packed, "big")
+        request.port = target.port
+    else:
+        # What is longer than any system takes is refused all the same.
+        name = target.packed[: lib.BC_NAME_BYTES]
+        request.length = len(name)
+        ffi.memmove(request.name, name, len(name))
+    result = ffi.new("bc_name_result *")
+    if lib.bc_probe_name(request, result) != _OK:
+        raise NativeError(f"the C core refused the request for {target.text}")
+    failed = result.error
+    if failed.step:
+        return _failed(target, options, failed)
+    if target.family is Family.VSOCK:
+        bound = Endpoint(address=cid_text(result.cid), port=result.port)
+    else:
+        name = bytes(ffi.buffer(result.name, result.length))
+        bound = Endpoint(address=name_text(name.removesuffix(b"\0")), port=0)
+    return Attempt(
+        target=target,
+        options=options,
+        ok=True,
+        native=True,
+        step=None,
+        argument=None,
+        error=None,
+        bound=bound,
+    )
+
+
+def _failed(target: Target, options: Options, failed: Any) -> Attempt:
+    return Attempt(
+        target=target,
+        options=options,
+        ok=False,
+        native=True,
+        step=STEPS[failed.step],
+        argument=OPTIONS.get(failed.option),
+        error=error(DOMAINS[failed.domain], failed.code),
+        bound=None,
+    )
 
 
 def resolve(host: str, family: Family | None) -> tuple[Resolved, ...] | NativeCode:
@@ -244,6 +307,23 @@ def list_sockets(protocol: Protocol, port: int) -> Listing:
         sockets=tuple(_socket(row) for row in rows[0 : count[0]]),
         refused=refused,
     )
+
+
+def list_unix_sockets() -> tuple[Socket, ...] | NativeCode:
+    """List the AF_UNIX sockets that have a name, or say why the kernel does not."""
+    capacity = 256
+    count, failed = ffi.new("size_t *"), ffi.new("bc_error *")
+    while True:
+        rows = ffi.new("bc_unix_socket[]", capacity)
+        status = lib.bc_list_unix_sockets(rows, capacity, count, failed)
+        if status != lib.BC_E_TRUNCATED:
+            break
+        capacity = count[0] + 256
+    if status == lib.BC_E_UNSUPPORTED:
+        return ()
+    if status != _OK:
+        return error(DOMAINS[failed.domain], failed.code)
+    return tuple(_unix_socket(row) for row in rows[0 : count[0]])
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -484,6 +564,31 @@ def _socket(row: Any) -> Socket:
         timer_ms=row.expires_ms if row.timer == _TIMER_TIME_WAIT else None,
         opened=OPENED.get(row.opened),
         v6only=_boolean(row.v6only),
+    )
+
+
+def _unix_socket(row: Any) -> Socket:
+    name = bytes(ffi.buffer(row.name, row.length))
+    device = row.file_device  # include/linux/kdev_t.h: 12 bits and 20
+    return Socket(
+        family=Family.UNIX,
+        protocol=_UNIX_PROTOCOLS.get(row.type, Protocol.UNIX),
+        state=STATES.get(row.state, State.UNKNOWN),
+        local=Endpoint(address="", port=0),
+        remote=None,
+        packed=name,
+        inode=row.inode,
+        cookie=row.cookie or None,
+        uid=None if row.uid == 0xFFFFFFFF else row.uid,
+        cgroup_id=None,
+        device=0,
+        timer_ms=None,
+        opened=None,
+        v6only=None,
+        path=name_text(name),
+        file=(_makedev(device >> 20, device & 0xFFFFF), row.file_inode)
+        if row.file_inode
+        else None,
     )
 
 

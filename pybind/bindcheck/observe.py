@@ -77,6 +77,19 @@ class Observer:
             observed_at=time.time(),
         )
 
+    def nothing_seen(self) -> Snapshot:
+        """A snapshot without tables: the facts and the system's texts alone."""
+        return Snapshot(
+            facts=self.facts,
+            address_in_use=native.error(Domain.ERRNO, errno.EADDRINUSE),
+            refusals={
+                name: native.error(Domain.ERRNO, getattr(errno, name))
+                for name in ("EACCES", "EROFS")
+            },
+            user=user_name(self.facts.euid),
+            observed_at=time.time(),
+        )
+
     def with_addresses(self, snapshot: Snapshot) -> Snapshot:
         """Add the addresses that the interfaces have."""
         return replace(snapshot, addresses=native.list_addresses())

@@ -10,7 +10,8 @@ from bindcheck.records import record
 from bindcheck.rules.remedies.linux import option_name
 from bindcheck.sanitize import sanitize
 from bindcheck.wording.terms import duration, endpoint_of, who
-from bindcheck.words import CauseCode, Certainty, OwnerKind, Verdict
+from bindcheck.wording.unix import how_asked
+from bindcheck.words import CauseCode, Certainty, Family, OwnerKind, Verdict
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def native_line(attempt: Attempt) -> str:
     """An attempt in one line, as the verb `probe` prints it."""
     text = attempt.target.text
     if attempt.error is None:
-        bound = attempt.bound.port if attempt.bound else attempt.target.port
-        return f"{text} ok" + (f" (port {bound})" if not attempt.target.port else "")
+        chosen = _chosen(attempt)
+        return f"{text} ok" + (f" ({chosen})" if chosen else "")
     argument = f" {attempt.argument}" if attempt.argument else ""
     return f"{text} {attempt.step}{argument}: {_error(attempt.error)}"
 
@@ -144,17 +145,27 @@ def _headline(group: Sequence[Diagnosis]) -> Line:
     }[first.verdict]
     if first.verdict is Verdict.BLOCKED:
         text += _because(first)
-    elif first.verdict is Verdict.BINDABLE and not first.target.port:
-        port = first.attempt.bound.port if first.attempt.bound else 0
-        text += f" (the system chose port {port}, which is free again)"
+    elif first.verdict is Verdict.BINDABLE and _chosen(first.attempt):
+        text += f" (the system chose {_chosen(first.attempt)}, which is free again)"
     if first.verdict is Verdict.BINDABLE and not first.attempt.native:
-        text += " (predicted: trying could take traffic from the holder)"
+        how = "predicted: trying could take traffic from the holder"
+        text += f" ({how_asked(first.attempt) if first.target.path else how})"
     return Line(text, style)
+
+
+def _chosen(attempt: Attempt) -> str:
+    """What the system chose where the caller left it to it."""
+    target, bound = attempt.target, attempt.bound
+    if bound is None or target.port or (target.packed.strip(b"\0") and target.path):
+        return ""
+    return bound.address if target.path else f"port {bound.port}"
 
 
 def _short(group: Sequence[Diagnosis]) -> list[str]:
     """The targets; the protocol is said once."""
     texts = [sanitize(one.target.text) for one in group]
+    if group[0].target.family in (Family.UNIX, Family.VSOCK):
+        return texts
     suffix = f"/{group[0].target.protocol}"
     return [text.removesuffix(suffix) for text in texts[:-1]] + texts[-1:]
 
@@ -179,7 +190,8 @@ def _body(
     attempt = first.attempt
     if attempt.error is not None:
         step = str(attempt.step) + (f" {attempt.argument}" if attempt.argument else "")
-        predicted = "" if attempt.native else " (predicted, not called)"
+        how = how_asked(attempt) if attempt.target.path else "predicted, not called"
+        predicted = "" if attempt.native else f" ({how})"
         lines.append(Line(f"{step}: {_error(attempt.error)}{predicted}", "dim", 2))
     lines += _why(group)
     lines += _next_errors(first)

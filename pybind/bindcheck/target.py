@@ -11,8 +11,8 @@ from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from bindcheck.errors import TargetError
 from bindcheck.model import Target
-from bindcheck.records import record
-from bindcheck.words import Family, Protocol
+from bindcheck.records import record, replace
+from bindcheck.words import IP_PROTOCOLS, UNIX_PROTOCOLS, Family, Protocol, SocketType
 
 # Of a URL without a port, and of `host:name` where /etc/services is missing, as in
 # many containers.
@@ -38,7 +38,9 @@ WELL_KNOWN_PORTS = {
     "wss": 443,
 }
 _HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
-_FORMS = "PORT, HOST:PORT or [IPV6]:PORT"
+_FORMS = "PORT, HOST:PORT, [IPV6]:PORT or unix:PATH"
+_UNIX_WORDS = frozenset(UNIX_PROTOCOLS)
+_CIDS = {"any": 0xFFFFFFFF, "hypervisor": 0, "local": 1, "host": 2}
 _FAMILIES = {AF_INET: Family.INET, AF_INET6: Family.INET6}
 _NUMBERS = {Family.INET: AF_INET, Family.INET6: AF_INET6}
 
@@ -68,21 +70,24 @@ class Request:
 
 
 def parse(
-    given: str | int | tuple[object, ...], *, protocol: Protocol = Protocol.TCP
+    given: str | int | tuple[object, ...] | bytes, *, protocol: Protocol = Protocol.TCP
 ) -> Request:
     """Understand a target.
 
     Args:
-        given: a text in one of the forms above, a port number, or Python's own address
-            tuple (host, port) or (host, port, flow info, scope id).
+        given: a text in one of the forms above, a port number, or Python's own address:
+            a tuple (host, port) or (host, port, flow info, scope id), or the bytes of a
+            unix socket's path or abstract name.
         protocol: for a target that does not name one itself.
 
     Raises:
         TargetError: the text is no target.
         TypeError: neither text, number nor tuple.
     """
-    if isinstance(given, bool) or not isinstance(given, (str, int, tuple)):
+    if isinstance(given, bool) or not isinstance(given, (str, int, tuple, bytes)):
         raise TypeError(f"a target is text, a port or an address tuple, not {given!r}")
+    if isinstance(given, bytes):
+        return _from_name(given, unix_protocol(protocol))
     if isinstance(given, int):
         _check_port(given)
         return _from_host("", str(given), None, str(given), protocol)
@@ -93,16 +98,67 @@ def parse(
         raise TargetError(f"the target is empty: write {_FORMS}")
     if not text.isprintable():
         raise TargetError(f"{given!r}: a target holds no control characters")
-    if text.startswith("unix:"):
-        raise TargetError(
-            f"{text!r}: unix socket paths are not supported yet: write {_FORMS}"
-        )
+    scheme, colon, rest = text.partition(":")
+    if colon and scheme in _UNIX_WORDS:
+        return _from_unix(rest, text, scheme, protocol)
+    if colon and scheme == Protocol.VSOCK:
+        return _from_vsock(rest, text)
+    if text.startswith(("/", "./", "../", "@")):
+        raise TargetError(f"{text!r}: is it a unix socket? write unix:{text}")
+    if protocol not in IP_PROTOCOLS:
+        raise TargetError(f"{text!r}: {protocol} is a protocol of {protocol}: targets")
     scheme, separator, rest = text.partition("://")
     if separator:
         return _from_url(text, scheme.lower(), rest, protocol)
     body, named = _split_protocol(text, protocol)
     host, port, scope = _split_host(body, text)
     return _from_host(host, port, scope, text, named)
+
+
+def unix_protocol(protocol: Protocol) -> Protocol:
+    """The kind of unix socket that `unix:` means; asked for UDP, datagrams are meant."""
+    if protocol.is_unix:
+        return protocol
+    datagram = protocol.type is SocketType.DATAGRAM
+    return Protocol.UNIX_DATAGRAM if datagram else Protocol.UNIX
+
+
+def name_text(name: bytes) -> str:
+    """Write the name of a unix socket: a path, or "@" before an abstract name."""
+    text = name.decode("utf-8", "backslashreplace")
+    return "@" + text[1:] if text.startswith("\0") else text
+
+
+def cid_text(cid: int) -> str:
+    """Write the context id of an AF_VSOCK address (VMADDR_CID_* of vsock(7))."""
+    return {number: word for word, number in _CIDS.items()}.get(cid, str(cid))
+
+
+def make_unix_target(name: bytes, protocol: Protocol) -> Target:
+    """Build the target of a unix socket; the empty name lets the system choose one."""
+    path = name_text(name) or "@"
+    return Target(
+        text=f"{protocol}:{path}",
+        family=Family.UNIX,
+        protocol=protocol,
+        address=None,
+        port=0,
+        packed=name,
+        path=path,
+    )
+
+
+def make_vsock_target(request: Request) -> Target:
+    """Build the target of an AF_VSOCK request."""
+    address = cid_text(int.from_bytes(request.packed, "big"))
+    return Target(
+        text=f"vsock:{address}:{request.port}",
+        family=Family.VSOCK,
+        protocol=Protocol.VSOCK,
+        address=address,
+        port=request.port,
+        packed=request.packed,
+    )
 
 
 def format_target(
@@ -166,6 +222,62 @@ def _from_tuple(given: tuple[object, ...], protocol: Protocol) -> Request:
     return _from_host(host, str(port), scope, shown, protocol)
 
 
+def _from_unix(rest: str, text: str, word: str, protocol: Protocol) -> Request:
+    named = unix_protocol(protocol) if word == "unix" else Protocol(word)
+    name = rest.removeprefix("//")  # unix:///run/app.sock is a URL
+    if not name:
+        raise TargetError(
+            f"{text!r}: no path: write {word}:/run/app.sock, or {word}:@name for an "
+            f"abstract name, or {word}:@ to let the system choose one"
+        )
+    raw = name.encode("utf-8", "surrogateescape")
+    if name.startswith("@"):
+        raw = b"\0" + raw[1:] if len(raw) > 1 else b""
+    return replace(_from_name(raw, named), requested=text)
+
+
+def _from_name(name: bytes, protocol: Protocol) -> Request:
+    if b"\0" in name and not name.startswith(b"\0"):
+        raise TargetError(f"{name!r}: a path holds no NUL byte")
+    if name.endswith(b"/"):
+        raise TargetError(
+            f"{name_text(name)!r}: the path of a socket does not end in '/'"
+        )
+    return Request(
+        requested=f"{protocol}:{name_text(name) or '@'}",
+        host=None,
+        port=0,
+        protocol=protocol,
+        family=Family.UNIX,
+        packed=name,
+    )
+
+
+def _from_vsock(rest: str, text: str) -> Request:
+    cid, colon, port = rest.rpartition(":")
+    if not colon:
+        raise TargetError(
+            f"{text!r}: write vsock:CID:PORT, for instance vsock:any:1024"
+        )
+    numbers = []
+    for one, words in ((cid, _CIDS), (port, {"any": 0xFFFFFFFF})):
+        if one not in words and not (one.isascii() and one.isdigit()):
+            known = ", ".join(words)
+            raise TargetError(f"{text!r}: {one!r} is neither a number nor {known}")
+        number = words[one] if one in words else int(one)
+        if number > 0xFFFFFFFF:
+            raise TargetError(f"{text!r}: {one} has more than 32 bits")
+        numbers.append(number)
+    return Request(
+        requested=text,
+        host=None,
+        port=numbers[1],
+        protocol=Protocol.VSOCK,
+        family=Family.VSOCK,
+        packed=numbers[0].to_bytes(4, "big"),
+    )
+
+
 def _check_port(port: int) -> None:
     if not 0 <= port <= 65535:
         shown = str(port) if abs(port) < 10**30 else "given"
@@ -198,9 +310,9 @@ def _split_protocol(text: str, protocol: Protocol) -> tuple[str, Protocol]:
     if not slash:
         return text, protocol
     try:
-        return body, Protocol(name.lower())
+        return body, IP_PROTOCOLS[IP_PROTOCOLS.index(name.lower())]
     except ValueError:
-        known = ", ".join(f"/{one}" for one in Protocol)
+        known = ", ".join(f"/{one}" for one in IP_PROTOCOLS)
         raise TargetError(
             f"{text!r}: {name!r} is no protocol: use one of {known}"
         ) from None

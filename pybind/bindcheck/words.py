@@ -13,35 +13,59 @@ class Family(StrEnum):
 
     INET = "inet"
     INET6 = "inet6"
+    UNIX = "unix"
+    VSOCK = "vsock"
 
 
 class SocketType(StrEnum):
-    """SOCK_STREAM or SOCK_DGRAM."""
+    """SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET."""
 
     STREAM = "stream"
     DATAGRAM = "datagram"
+    SEQPACKET = "seqpacket"
 
 
 class Protocol(StrEnum):
-    """Transport protocol of a target or socket."""
+    """Transport protocol of a target or socket; of a unix socket its type."""
 
     TCP = "tcp"
     UDP = "udp"
     MPTCP = "mptcp"
     SCTP = "sctp"
     UDPLITE = "udplite"
+    UNIX = "unix"
+    UNIX_DATAGRAM = "unix-datagram"
+    UNIX_SEQPACKET = "unix-seqpacket"
+    VSOCK = "vsock"
 
     @property
     def type(self) -> SocketType:
         """The socket type that a server of this protocol uses."""
-        if self in (Protocol.UDP, Protocol.UDPLITE):
+        if self in (Protocol.UDP, Protocol.UDPLITE, Protocol.UNIX_DATAGRAM):
             return SocketType.DATAGRAM
+        if self is Protocol.UNIX_SEQPACKET:
+            return SocketType.SEQPACKET
         return SocketType.STREAM
 
     @property
     def table(self) -> Protocol:
         """The protocol whose ports it shares: MPTCP sockets bind as TCP."""
         return Protocol.TCP if self is Protocol.MPTCP else self
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether its addresses are paths or abstract names."""
+        return self in UNIX_PROTOCOLS
+
+
+UNIX_PROTOCOLS = (Protocol.UNIX, Protocol.UNIX_DATAGRAM, Protocol.UNIX_SEQPACKET)
+IP_PROTOCOLS = (
+    Protocol.TCP,
+    Protocol.UDP,
+    Protocol.MPTCP,
+    Protocol.SCTP,
+    Protocol.UDPLITE,
+)
 
 
 class Domain(StrEnum):
@@ -90,6 +114,21 @@ class Kind(StrEnum):
     CLOSING_CONNECTION = "closing-connection"
     TIME_WAIT = "time-wait"
     DATAGRAM = "datagram"
+    UNIX_LISTENER = "unix-listener"
+    UNIX_DATAGRAM = "unix-datagram"
+    STALE_SOCKET_FILE = "stale-socket-file"
+    PATH_EXISTS = "path-exists"
+
+
+class FileKind(StrEnum):
+    """What stands at a path."""
+
+    SOCKET = "socket"
+    FILE = "file"
+    DIRECTORY = "directory"
+    SYMBOLIC_LINK = "symbolic-link"
+    FIFO = "fifo"
+    DEVICE = "device"
 
 
 class Direction(StrEnum):
@@ -105,6 +144,7 @@ class Overlap(StrEnum):
     SAME_ADDRESS = "same-address"
     HOLDER_WILDCARD = "holder-wildcard"
     TARGET_WILDCARD = "target-wildcard"
+    SAME_PATH = "same-path"
 
 
 class Sharing(StrEnum):
@@ -185,19 +225,31 @@ class CauseCode(StrEnum):
     CLOSING_CONNECTION = "closing-connection"
     TIME_WAIT = "time-wait"
     DATAGRAM = "datagram"
+    UNIX_LISTENER = "unix-listener"
+    UNIX_DATAGRAM = "unix-datagram"
+    STALE_SOCKET_FILE = "stale-socket-file"
+    PATH_EXISTS = "path-exists"
     EPHEMERAL_PORTS_EXHAUSTED = "ephemeral-ports-exhausted"
     LISTEN_CONFLICT = "listen-conflict"
     UNSEEN_BLOCKER = "unseen-blocker"
     PRIVILEGED_PORT = "privileged-port"
     OPTION_NOT_PERMITTED = "option-not-permitted"
+    DIRECTORY_NOT_WRITABLE = "directory-not-writable"
     ADDRESS_NOT_LOCAL = "address-not-local"
     FAMILY_DISABLED = "family-disabled"
     SCOPE_MISSING = "scope-missing"
     SCOPE_UNKNOWN = "scope-unknown"
     NAME_NOT_RESOLVED = "name-not-resolved"
+    PATH_TOO_LONG = "path-too-long"
+    NOT_A_DIRECTORY = "not-a-directory"
+    DIRECTORY_MISSING = "directory-missing"
+    READ_ONLY_FILESYSTEM = "read-only-filesystem"
+    FILESYSTEM_WITHOUT_SOCKETS = "filesystem-without-sockets"
+    SYMLINK_LOOP = "symlink-loop"
     PROTOCOL_UNAVAILABLE = "protocol-unavailable"
     DEVICE_UNKNOWN = "device-unknown"
     DESCRIPTOR_LIMIT = "descriptor-limit"
+    NO_SPACE = "no-space"
     UNKNOWN = "unknown"
 
 

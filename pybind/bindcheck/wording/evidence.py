@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bindcheck.records import replace
 from bindcheck.sanitize import sanitize
-from bindcheck.wording import refusals
+from bindcheck.wording import refusals, unix, vsock
 from bindcheck.wording.terms import (
     command_line,
     duration,
@@ -14,7 +14,16 @@ from bindcheck.wording.terms import (
     plural,
     user_of,
 )
-from bindcheck.words import Blocks, CauseCode, Kind, Overlap, OwnerKind, Sharing, Trait
+from bindcheck.words import (
+    Blocks,
+    CauseCode,
+    Family,
+    Kind,
+    Overlap,
+    OwnerKind,
+    Sharing,
+    Trait,
+)
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -42,7 +51,8 @@ def evidence(
     lines: list[str] = []
     for blocker in _summed(blockers):
         lines += _blocker_lines(blocker, diagnosis, snapshot)
-    own = _EVIDENCE.get(cause.code)
+    table = vsock.EVIDENCE if diagnosis.target.family is Family.VSOCK else _EVIDENCE
+    own = table.get(cause.code)
     return tuple(dict.fromkeys(lines + (own(diagnosis, snapshot) if own else [])))
 
 
@@ -58,6 +68,9 @@ def _summed(blockers: Sequence[Blocker]) -> Sequence[Blocker]:
 def _blocker_lines(
     blocker: Blocker, diagnosis: Diagnosis, snapshot: Snapshot
 ) -> list[str]:
+    if blocker.overlap is Overlap.SAME_PATH:
+        lines = unix.blocker_lines(blocker, diagnosis.target, snapshot)
+        return lines + _owner_lines(blocker.owner, snapshot)
     lines = []
     owned = blocker.owner.kind is not OwnerKind.NONE
     if owned or blocker.overlap is not Overlap.SAME_ADDRESS:
@@ -189,6 +202,7 @@ def _outgoing_evidence(diagnosis: Diagnosis, snapshot: Snapshot) -> list[str]:
 
 _EVIDENCE: dict[CauseCode, Callable[[Diagnosis, Snapshot], list[str]]] = {
     **refusals.EVIDENCE,
+    **unix.EVIDENCE,
     CauseCode.UNSEEN_BLOCKER: _unseen_evidence,
     CauseCode.OUTGOING_CONNECTION: _outgoing_evidence,
 }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bindcheck.wording import refusals
+from bindcheck.wording import refusals, unix, vsock
 from bindcheck.wording.terms import plural, who
-from bindcheck.words import Blocks, CauseCode
+from bindcheck.words import Blocks, CauseCode, Family
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ def summary(
     snapshot: Snapshot,
 ) -> str:
     """Say a cause in half a sentence, to stand after "cannot be bound:"."""
-    return _SUMMARIES[cause.code](blockers, diagnosis, snapshot)
+    table = vsock.SUMMARIES if diagnosis.target.family is Family.VSOCK else _SUMMARIES
+    return table[cause.code](blockers, diagnosis, snapshot)
 
 
 def _holder(pattern: str) -> Callable[..., str]:
@@ -50,6 +51,7 @@ def _closing(blockers: Sequence[Blocker], *_: object) -> str:
 
 _SUMMARIES: dict[CauseCode, Callable[..., str]] = {
     **refusals.SUMMARIES,
+    **unix.SUMMARIES,
     CauseCode.LISTENER: _holder("{who} listens there"),
     CauseCode.BOUND: _holder("{who} has bound it without listening"),
     CauseCode.DATAGRAM: _holder("{who} has that port"),

@@ -7,15 +7,17 @@ refuted.
 from __future__ import annotations
 
 from bindcheck.model import Remedy
-from bindcheck.rules.remedies import refusals
+from bindcheck.rules.remedies import refusals, unix, vsock
 from bindcheck.rules.remedies.stopping import stop_owner
-from bindcheck.words import CauseCode, Direction, SocketType
+from bindcheck.words import CauseCode, Direction, Family, SocketType
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from bindcheck.model import Blocker, Cause, Diagnosis, Snapshot
+
+    _Choose = Callable[[Sequence[Blocker], Diagnosis, Snapshot], Sequence[Remedy]]
 
 _OPTIONS = {
     "reuse_address": "SO_REUSEADDR",
@@ -31,11 +33,19 @@ def remedies(
     snapshot: Snapshot,
 ) -> tuple[Remedy, ...]:
     """Choose the remedies of a cause, the best first."""
-    found = list(_REMEDIES.get(cause.code, _none)(blockers, diagnosis, snapshot))
+    choose = _table(diagnosis).get(cause.code, _none)
+    found = list(choose(blockers, diagnosis, snapshot))
     options = _tried_options(cause, diagnosis)
     # Where an option is the answer it comes before stopping somebody.
     both = options + found if diagnosis.works_with else found + options
     return tuple(dict.fromkeys(both))
+
+
+def _table(diagnosis: Diagnosis) -> Mapping[CauseCode, _Choose]:
+    family = diagnosis.target.family
+    if family is Family.VSOCK:
+        return vsock.REMEDIES
+    return {**_REMEDIES, **unix.REMEDIES} if family is Family.UNIX else _REMEDIES
 
 
 def option_name(name: str) -> str:
@@ -189,9 +199,7 @@ def _tried_options(cause: Cause, diagnosis: Diagnosis) -> list[Remedy]:
     return found
 
 
-_REMEDIES: dict[
-    CauseCode, Callable[[Sequence[Blocker], Diagnosis, Snapshot], Sequence[Remedy]]
-] = {
+_REMEDIES: dict[CauseCode, _Choose] = {
     CauseCode.LISTENER: _stop_holders,
     CauseCode.BOUND: _stop_holders,
     CauseCode.DATAGRAM: _datagram,

@@ -1,0 +1,148 @@
+"""Targets that are no IP addresses: unix sockets and AF_VSOCK.
+
+A path that exists is judged by its file and the tables, and not called: should it
+vanish in that moment, the call would make a file where somebody else is about to. A path
+that does not is tried with a name beside it, which is removed at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from bindcheck import native
+from bindcheck.filesystem import ask_socket_file, look_at_path, sibling_of
+from bindcheck.model import Attempt, NativeCode, Notice
+from bindcheck.observe import user_name
+from bindcheck.records import replace
+from bindcheck.rules import unix_path, vsock
+from bindcheck.target import make_unix_target, make_vsock_target
+from bindcheck.wording import explain
+from bindcheck.words import CauseCode, Domain, Family, FileKind, Step
+
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
+if TYPE_CHECKING:
+    from bindcheck.model import Diagnosis, Options, Snapshot, Target
+    from bindcheck.observe import Observer
+    from bindcheck.target import Request
+
+_TRIES = 20
+
+
+def examine_name(request: Request, options: Options, observer: Observer) -> Diagnosis:
+    """Diagnose a unix or AF_VSOCK target."""
+    if request.family is Family.VSOCK:
+        target = make_vsock_target(request)
+        attempt = native.probe_name(target, options)
+        snapshot = replace(observer.nothing_seen(), context_id=_context_id())
+        return explain(vsock.decide(request.requested, attempt, snapshot), snapshot)
+    return _examine_unix(request, options, observer)
+
+
+def probe_name(request: Request, options: Options) -> Attempt:
+    """Make exactly the calls that are asked for; a file that this makes is removed."""
+    if request.family is Family.VSOCK:
+        return native.probe_name(make_vsock_target(request), options)
+    target = make_unix_target(request.packed, request.protocol)
+    attempt = native.probe_name(target, options)
+    if attempt.ok and unix_path.is_path(target):
+        _remove(target.packed)
+    return attempt
+
+
+def _examine_unix(request: Request, options: Options, observer: Observer) -> Diagnosis:
+    target = make_unix_target(request.packed, request.protocol)
+    if not unix_path.is_path(target) or len(target.packed) > unix_path.LONGEST_NAME:
+        attempt = native.probe_name(target, options)
+        snapshot = observer.nothing_seen()
+    else:
+        facts = look_at_path(target.packed, user_name)
+        snapshot = replace(observer.nothing_seen(), path=facts)
+        if facts.kind is not None:
+            attempt = _taken(target, options)
+        else:
+            attempt, snapshot = _beside(target, options, snapshot)
+    if attempt.error is not None and attempt.error.name == "EADDRINUSE":
+        snapshot = _with_holders(target, snapshot, observer)
+    found = unix_path.decide(request.requested, attempt, snapshot)
+    if found.causes and found.causes[0].code is CauseCode.UNSEEN_BLOCKER:
+        again = native.probe_name(target, options)  # an abstract name: makes no file
+        if again.ok:
+            found = unix_path.decide(
+                request.requested, attempt, snapshot, came_free=True
+            )
+    return explain(found, snapshot)
+
+
+def _with_holders(target: Target, snapshot: Snapshot, observer: Observer) -> Snapshot:
+    """Look who has the file or name; where nobody is seen, ask the file."""
+    rows = native.list_unix_sockets()
+    if isinstance(rows, NativeCode):
+        text = f"the kernel lists no unix sockets ({rows.message})"
+        limit = Notice(code="no-socket-table", text=text)
+        snapshot = replace(snapshot, limits=(*snapshot.limits, limit), listed=False)
+    else:
+        snapshot = replace(snapshot, sockets=rows)
+    found = unix_path.holders(target, snapshot)
+    facts = snapshot.path
+    if found or facts is None or facts.kind is not FileKind.SOCKET:
+        only = replace(snapshot, sockets=found)
+        return observer.with_owners(only, found)
+    answer = ask_socket_file(target.packed)
+    return replace(snapshot, sockets=(), path=replace(facts, answer=answer))
+
+
+def _taken(target: Target, options: Options) -> Attempt:
+    """The path exists: bind says EADDRINUSE of anything that is there."""
+    return Attempt(
+        target=target,
+        options=options,
+        ok=False,
+        native=False,
+        step=Step.BIND,
+        argument=None,
+        error=native.error(Domain.ERRNO, errno.EADDRINUSE),
+        bound=None,
+    )
+
+
+def _beside(
+    target: Target, options: Options, snapshot: Snapshot
+) -> tuple[Attempt, Snapshot]:
+    """The same bind with another name in the same folder."""
+    for _ in range(_TRIES):
+        sibling = sibling_of(target.packed)
+        if sibling == target.packed:
+            continue
+        made = native.probe_name(make_unix_target(sibling, target.protocol), options)
+        if made.ok and not _remove(sibling):
+            text = f"could not remove {os.fsdecode(sibling)!r}, which was made to try"
+            limit = Notice(code="file-left", text=text)
+            snapshot = replace(snapshot, limits=(*snapshot.limits, limit))
+        if made.error is None or made.error.name != "EADDRINUSE":
+            break  # else that name is taken as well
+    native_call = made.step is not None and made.step is not Step.BIND
+    return replace(made, target=target, native=native_call, bound=None), snapshot
+
+
+def _remove(name: bytes) -> bool:
+    try:
+        os.unlink(name)  # noqa: PTH108
+    except OSError:
+        return False
+    return True
+
+
+def _context_id() -> int | None:
+    """This machine's context id (IOCTL_VM_SOCKETS_GET_LOCAL_CID of vsock(7))."""
+    if sys.platform != "win32":
+        import fcntl
+
+        try:
+            with open("/dev/vsock", "rb") as device:
+                told = fcntl.ioctl(device, 0x7B9, bytes(4))
+            return int.from_bytes(told, sys.byteorder)
+        except OSError:
+            pass
+    return None

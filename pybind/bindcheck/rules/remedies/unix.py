@@ -1,0 +1,161 @@
+"""What helps with unix sockets. Nothing is removed but what nobody has."""
+
+from __future__ import annotations
+
+from bindcheck.model import Remedy
+from bindcheck.rules.remedies.stopping import as_root, stop_owner
+from bindcheck.sanitize import is_plain
+from bindcheck.words import CauseCode, Certainty
+
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bindcheck.model import Blocker, Diagnosis, Snapshot
+
+
+def _remove(text: str, diagnosis: Diagnosis, snapshot: Snapshot) -> Remedy:
+    path = diagnosis.target.path or ""
+    facts = snapshot.path
+    command: tuple[str, ...] | None = (
+        ("rm", "--", path) if path[:1] == "-" else ("rm", path)
+    )
+    if not is_plain(path):
+        command = None
+    elif facts is not None and facts.writable is False:
+        command = as_root(snapshot, *(command or ()))
+    return Remedy(action="remove-file", text=text, command=command)
+
+
+def _held(
+    blockers: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
+) -> list[Remedy]:
+    found = list(
+        dict.fromkeys(
+            one for blocker in blockers for one in stop_owner(blocker.owner, snapshot)
+        )
+    )
+    if snapshot.path is not None and any(one.command for one in found):
+        text = "if its file stays behind then"
+        found.append(_remove(text, diagnosis, snapshot))
+    return found
+
+
+def _stale(
+    _: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
+) -> list[Remedy]:
+    sure = diagnosis.causes[0].certainty is Certainty.CERTAIN
+    text = "" if sure else "if you are sure that nobody has it"
+    return [
+        _remove(text, diagnosis, snapshot),
+        Remedy(
+            action="remove-on-start",
+            text="so that it does not come back: remove the file when the program ends, "
+            "and before bind when nobody answers on it",
+        ),
+    ]
+
+
+def _path_exists(*_: object) -> list[Remedy]:
+    return [
+        Remedy(
+            action="use-other-path",
+            text="take another path, or move what is there; it is no socket, so it may "
+            "matter to somebody",
+        )
+    ]
+
+
+def _missing(
+    _: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
+) -> list[Remedy]:
+    directory = snapshot.path.directory if snapshot.path else ""
+    found = []
+    if directory and is_plain(directory):
+        found.append(
+            Remedy(
+                action="make-directory",
+                text="make it",
+                command=("mkdir", "-p", "--", directory)
+                if directory.startswith("-")
+                else ("mkdir", "-p", directory),
+            )
+        )
+    return [*found, _runtime_directory(diagnosis)]
+
+
+def _runtime_directory(diagnosis: Diagnosis) -> Remedy:
+    path = diagnosis.target.path or ""
+    if path.startswith("/run/") and path.count("/") > 2:
+        name = path.split("/")[2]
+        if is_plain(name):
+            text = f"in a systemd unit: RuntimeDirectory={name} makes /run/{name}"
+            return Remedy(action="runtime-directory", text=text)
+    text = (
+        "folders for sockets: $XDG_RUNTIME_DIR of a user, RuntimeDirectory= in a unit"
+    )
+    return Remedy(action="runtime-directory", text=text)
+
+
+def _not_writable(
+    _: Sequence[Blocker], diagnosis: Diagnosis, __: Snapshot
+) -> list[Remedy]:
+    return [
+        Remedy(
+            action="use-other-path",
+            text="take a path in a folder of your own, or run as the user that the folder "
+            "is for",
+        ),
+        _runtime_directory(diagnosis),
+    ]
+
+
+def _other_filesystem(*_: object) -> list[Remedy]:
+    return [
+        Remedy(
+            action="use-other-path",
+            text="take a path below /run, $XDG_RUNTIME_DIR or /tmp",
+        )
+    ]
+
+
+def _no_space(*_: object) -> list[Remedy]:
+    return [
+        Remedy(
+            action="free-space",
+            text="free some space or inodes there (df, df -i), or take a path below /run",
+        )
+    ]
+
+
+def _too_long(*_: object) -> list[Remedy]:
+    return [
+        Remedy(
+            action="shorten-path",
+            text="take a shorter path (most programs allow 107 bytes), or change into the "
+            "folder and bind the name alone",
+        )
+    ]
+
+
+def _on_the_way(*_: object) -> list[Remedy]:
+    return [Remedy(action="use-other-path", text="correct the path, or what is there")]
+
+
+REMEDIES: dict[
+    CauseCode, Callable[[Sequence[Blocker], Diagnosis, Snapshot], Sequence[Remedy]]
+] = {
+    CauseCode.UNIX_LISTENER: _held,
+    CauseCode.UNIX_DATAGRAM: _held,
+    CauseCode.BOUND: _held,
+    CauseCode.STALE_SOCKET_FILE: _stale,
+    CauseCode.PATH_EXISTS: _path_exists,
+    CauseCode.DIRECTORY_NOT_WRITABLE: _not_writable,
+    CauseCode.PATH_TOO_LONG: _too_long,
+    CauseCode.NOT_A_DIRECTORY: _on_the_way,
+    CauseCode.DIRECTORY_MISSING: _missing,
+    CauseCode.READ_ONLY_FILESYSTEM: _other_filesystem,
+    CauseCode.FILESYSTEM_WITHOUT_SOCKETS: _other_filesystem,
+    CauseCode.SYMLINK_LOOP: _on_the_way,
+    CauseCode.NO_SPACE: _no_space,
+}
