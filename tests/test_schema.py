@@ -323,6 +323,7 @@ def shape() -> dict[str, Any]:
                             "reuse_port": False,
                             "v6only": None,
                             "device": None,
+                            "path": None,
                         },
                     }
                 ],
@@ -500,7 +501,7 @@ class TestRealAnswersFit:
         assert one["attempt"]["argument"] == "SO_BINDTODEVICE"
         assert one["attempt"]["step"] == "setsockopt"
 
-    @pytest.mark.parametrize("protocol", words.Protocol)
+    @pytest.mark.parametrize("protocol", words.IP_PROTOCOLS)
     def test_protocol(self, protocol: str) -> None:
         answer = printed(bindcheck.diagnose("127.0.0.1:0", protocol=protocol))
         (one,) = answer["results"]

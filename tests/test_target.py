@@ -20,7 +20,7 @@ from bindcheck.target import (
     make_target,
     parse,
 )
-from bindcheck.words import Family, Protocol
+from bindcheck.words import IP_PROTOCOLS, Family, Protocol
 
 properties = settings(derandomize=True, deadline=None, database=None, max_examples=400)
 
@@ -91,7 +91,7 @@ class TestForms:
         assert parse(f"localhost:{service}").port == number
         assert parse(service).port == number
 
-    @pytest.mark.parametrize("protocol", list(Protocol))
+    @pytest.mark.parametrize("protocol", IP_PROTOCOLS)
     @pytest.mark.parametrize("body", ["8080", ":8080", "127.0.0.1:80", "[::1]:80"])
     def test_protocol(self, body: str, protocol: Protocol) -> None:
         assert parse(f"{body}/{protocol}").protocol is protocol
@@ -177,8 +177,6 @@ BAD = [
     ("80/", "''"),
     ("80/tcp/udp", "80/tcp"),
     ("unix:", "unix"),
-    ("unix:/run/app.sock", "unix"),
-    ("unix:@abstract", "unix"),
     ("my host:80", "' '"),
     ("a\tb:80", "control characters"),
     ("a\nb:80", "control characters"),
@@ -234,7 +232,7 @@ def test_number_that_cannot_even_be_written_is_refused(
         parse(target)
 
 
-@pytest.mark.parametrize("target", [None, 80.0, True, b"80", ["::1", 80], {"port": 80}])
+@pytest.mark.parametrize("target", [None, 80.0, True, ["::1", 80], {"port": 80}])
 def test_other_types_are_refused(target: object) -> None:
     with pytest.raises(TypeError, match=re.escape(repr(target))):
         parse(target)  # type: ignore[arg-type]
@@ -348,6 +346,9 @@ def test_any_tuple_is_a_request_or_a_target_error(
 
 
 def check_request(found: Request) -> None:
+    if found.family in (Family.UNIX, Family.VSOCK):
+        assert found.host is None
+        return
     assert 0 <= found.port <= 65535
     assert len(found.packed) in (0, 4, 16)
     assert found.scope is None or (found.scope and len(found.packed) == 16)
@@ -360,7 +361,7 @@ def check_request(found: Request) -> None:
 @given(
     st.ip_addresses(),
     st.integers(0, 65535),
-    st.sampled_from(Protocol),
+    st.sampled_from(IP_PROTOCOLS),
     st.sampled_from([None, "eth0", "3"]),
 )
 def test_format_and_parse_are_inverse(

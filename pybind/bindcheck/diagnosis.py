@@ -56,7 +56,7 @@ _NOTHING_CHOSEN = (None,) * 6
 
 
 def diagnose(
-    target: str | int | tuple[object, ...],
+    target: str | int | tuple[object, ...] | bytes,
     *,
     protocol: str = Protocol.TCP,
     reuse_address: bool | None = None,
@@ -77,7 +77,8 @@ def diagnose(
     hidden, and the report says how many processes could not be read.
 
     Args:
-        target: a text such as "127.0.0.1:8080", a port number, or an address tuple.
+        target: a text such as "127.0.0.1:8080" or "unix:/run/app.sock", a port number,
+            or an address as Python writes it: a tuple, or bytes of a unix socket.
         protocol: for a target that names none: tcp, udp, mptcp, sctp, udplite.
         reuse_address: SO_REUSEADDR.
         reuse_port: SO_REUSEPORT.
@@ -115,7 +116,7 @@ def diagnose(
 
 
 def probe(
-    target: str | int | tuple[object, ...] | Target,
+    target: str | int | tuple[object, ...] | bytes | Target,
     *,
     protocol: str = Protocol.TCP,
     reuse_address: bool | None = None,
@@ -155,7 +156,7 @@ def probe(
 
 
 def parse_target(
-    target: str | int | tuple[object, ...], *, protocol: str = Protocol.TCP
+    target: str | int | tuple[object, ...] | bytes, *, protocol: str = Protocol.TCP
 ) -> Target:
     """Parse a target of one literal address, for probe() in a loop.
 

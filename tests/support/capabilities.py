@@ -4,6 +4,7 @@ import ctypes
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -36,6 +37,19 @@ def _has_inet6() -> bool:
     return True
 
 
+def _has_unix_sockets() -> bool:
+    return sys.platform == "linux"
+
+
+def _has_vsock() -> bool:
+    try:
+        with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as one:
+            one.bind((socket.VMADDR_CID_ANY, socket.VMADDR_PORT_ANY))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
 def _lists_sockets() -> bool:
     from bindcheck import native
     from bindcheck.words import Protocol
@@ -48,6 +62,8 @@ CHECKS: dict[str, Callable[[], bool]] = {
     "network namespaces": _can_make_network_namespace,
     "IPv6": _has_inet6,
     "socket tables": _lists_sockets,
+    "unix sockets": _has_unix_sockets,
+    "vsock": _has_vsock,
 }
 _known: dict[str, bool] = {}
 
