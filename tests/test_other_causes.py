@@ -10,7 +10,8 @@ import pytest
 
 import bindcheck
 from bindcheck import native
-from bindcheck.diagnosis import examine
+from bindcheck.conclusion import conclude
+from bindcheck.examination import examine
 from bindcheck.model import Attempt, Facts, Options, Snapshot
 from bindcheck.observe import Observer
 from bindcheck.records import replace
@@ -141,7 +142,8 @@ def test_our_own_descriptor_limit_says_nothing_of_the_address(facts: Facts) -> N
 def test_bare_port_skips_ipv6_with_a_note_where_there_is_none() -> None:
     observer = Observer()
     observer.facts = replace(observer.facts, ipv6_available=False)
-    results = tuple(examine(parse("0"), Options(), observer, deadline=0.0))
+    seen = examine(parse("0"), Options(), observer, deadline=0.0)
+    results = [conclude(one) for one in seen]
     assert [one.target.family for one in results] == ["inet"]
     assert [limit.code for limit in results[0].limits] == ["ipv6-skipped"]
 

@@ -358,6 +358,20 @@ class Snapshot:
 
 
 @record(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """What one address was asked and what was there: all that a diagnosis is made of."""
+
+    requested: str
+    attempt: Attempt
+    snapshot: Snapshot
+    trials: tuple[Trial, ...] = ()
+    came_free: bool = False
+    """The same bind worked moments after it had failed."""
+    paired: bool = False
+    """Of a bare port: the other wildcard is examined as well."""
+
+
+@record(frozen=True, slots=True, kw_only=True)
 class Context:
     """Where and when a report was made."""
 

@@ -13,30 +13,31 @@ import sys
 
 from bindcheck import native
 from bindcheck.filesystem import ask_socket_file, look_at_path, sibling_of
-from bindcheck.model import Attempt, NativeCode, Notice
+from bindcheck.model import Attempt, Examination, NativeCode, Notice
 from bindcheck.observe import user_name
 from bindcheck.records import replace
-from bindcheck.rules import unix_path, vsock
+from bindcheck.rules import unix_path
 from bindcheck.target import make_unix_target, make_vsock_target
-from bindcheck.wording import explain
-from bindcheck.words import CauseCode, Domain, Family, FileKind, Step
+from bindcheck.words import Domain, Family, FileKind, Step
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from bindcheck.model import Diagnosis, Options, Snapshot, Target
+    from bindcheck.model import Options, Snapshot, Target
     from bindcheck.observe import Observer
     from bindcheck.target import Request
 
 _TRIES = 20
 
 
-def examine_name(request: Request, options: Options, observer: Observer) -> Diagnosis:
-    """Diagnose a unix or AF_VSOCK target."""
+def examine_name(request: Request, options: Options, observer: Observer) -> Examination:
+    """Examine a unix or AF_VSOCK target."""
     if request.family is Family.VSOCK:
         target = make_vsock_target(request)
         attempt = native.probe_name(target, options)
         snapshot = replace(observer.nothing_seen(), context_id=_context_id())
-        return explain(vsock.decide(request.requested, attempt, snapshot), snapshot)
+        return Examination(
+            requested=request.requested, attempt=attempt, snapshot=snapshot
+        )
     return _examine_unix(request, options, observer)
 
 
@@ -51,7 +52,9 @@ def probe_name(request: Request, options: Options) -> Attempt:
     return attempt
 
 
-def _examine_unix(request: Request, options: Options, observer: Observer) -> Diagnosis:
+def _examine_unix(
+    request: Request, options: Options, observer: Observer
+) -> Examination:
     target = make_unix_target(request.packed, request.protocol)
     if not unix_path.is_path(target) or len(target.packed) > unix_path.LONGEST_NAME:
         attempt = native.probe_name(target, options)
@@ -63,16 +66,18 @@ def _examine_unix(request: Request, options: Options, observer: Observer) -> Dia
             attempt = _taken(target, options)
         else:
             attempt, snapshot = _beside(target, options, snapshot)
+    came_free = False
     if attempt.error is not None and attempt.error.name == "EADDRINUSE":
         snapshot = _with_holders(target, snapshot, observer)
-    found = unix_path.decide(request.requested, attempt, snapshot)
-    if found.causes and found.causes[0].code is CauseCode.UNSEEN_BLOCKER:
-        again = native.probe_name(target, options)  # an abstract name: makes no file
-        if again.ok:
-            found = unix_path.decide(
-                request.requested, attempt, snapshot, came_free=True
-            )
-    return explain(found, snapshot)
+        if snapshot.path is None and not snapshot.sockets:
+            # An abstract name that nobody has any more.
+            came_free = bool(native.probe_name(target, options).ok)
+    return Examination(
+        requested=request.requested,
+        attempt=attempt,
+        snapshot=snapshot,
+        came_free=came_free,
+    )
 
 
 def _with_holders(target: Target, snapshot: Snapshot, observer: Observer) -> Snapshot:

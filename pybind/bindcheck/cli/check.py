@@ -7,7 +7,8 @@ import time
 
 from bindcheck.cli.exit_codes import ExitCode
 from bindcheck.cli.output import print_lines, privileged_command, write
-from bindcheck.diagnosis import examine
+from bindcheck.conclusion import conclude
+from bindcheck.examination import examine
 from bindcheck.model import Report
 from bindcheck.observe import Observer
 from bindcheck.words import Verdict
@@ -38,7 +39,8 @@ def run(
     results: list[Diagnosis] = []
     for request in requests:
         deadline = time.monotonic() + _TIMEOUT_SECONDS
-        results += examine(request, options, observer, deadline=deadline)
+        seen = examine(request, options, observer, deadline=deadline)
+        results += [conclude(one) for one in seen]
     report = Report(context=observer.context(), results=tuple(results))
     if arguments.json:
         from bindcheck.jsonform import dumps

@@ -44,7 +44,7 @@ def _run(arguments: Sequence[str]) -> int:
         requests = [_request(one, parsed) for one in parsed.targets]
         options = _options(parsed)
         for request in requests:
-            from bindcheck.diagnosis import check_options
+            from bindcheck.options import check_options
 
             check_options(options, request)
     except ValueError as error:  # a TargetError is one

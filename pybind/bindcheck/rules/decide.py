@@ -97,11 +97,12 @@ def _refused(
             for cause in (in_use.causes(attempt, found, snapshot) if found else ())
         ]
     unexplained = causes[0].code is CauseCode.UNKNOWN
+    unanswered = attempt.error is None or _our_own_limit(attempt)
     return Diagnosis(
         requested=requested,
         target=target,
         attempt=attempt,
-        verdict=Verdict.UNKNOWN if _our_own_limit(attempt) else Verdict.BLOCKED,
+        verdict=Verdict.UNKNOWN if unanswered else Verdict.BLOCKED,
         causes=causes,
         blockers=found,
         trials=trials,

@@ -24,7 +24,9 @@ def causes(attempt: Attempt, snapshot: Snapshot) -> tuple[Cause, ...]:
     if name in ("EMFILE", "ENFILE"):
         code = CauseCode.DESCRIPTOR_LIMIT
     elif attempt.step is Step.RESOLVE:
-        code = CauseCode.NAME_NOT_RESOLVED
+        # A literal address fails by its zone.
+        zone = attempt.target.address is not None
+        code = CauseCode.SCOPE_UNKNOWN if zone else CauseCode.NAME_NOT_RESOLVED
     elif attempt.step is Step.SOCKET:
         code = _at_socket(name)
     elif attempt.step is Step.SETSOCKOPT:

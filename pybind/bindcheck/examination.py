@@ -1,0 +1,188 @@
+"""One address: observe, attempt, look again, try.
+
+The tables come first, because they tell which calls are harmless; they are read until
+they agree with what the system says.
+"""
+
+from __future__ import annotations
+
+import time
+
+from bindcheck.conclusion import quiet
+from bindcheck.lookup import targets_of
+from bindcheck.model import Attempt, Examination, Notice
+from bindcheck.options import NAMED, check_options, fitting
+from bindcheck.records import replace
+from bindcheck.rules.decide import is_in_use
+from bindcheck.rules.holders import blockers, kind_of, overlapping
+from bindcheck.target import ANY4, ANY6, make_target
+from bindcheck.trials import attempt_harmlessly, could_take_datagrams, try_changes
+from bindcheck.words import Family, Kind
+
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bindcheck.model import Blocker, Options, Snapshot, Target, Trial
+    from bindcheck.observe import Observer
+    from bindcheck.target import Request
+
+_LOOKS = 4
+_PAUSE_SECONDS = 0.001
+
+
+def examine(
+    request: Request, options: Options, observer: Observer, *, deadline: float
+) -> Iterator[Examination]:
+    """Examine each address of a request."""
+    check_options(options, request)
+    if request.family in NAMED:
+        from bindcheck.names import examine_name
+
+        yield examine_name(request, options, observer)
+        return
+    if request.host is None:
+        yield from _examine_wildcards(request, options, observer)
+        return
+    for target in targets_of(request, deadline=deadline):
+        if isinstance(target, Attempt):
+            yield _unresolved(request, replace(target, options=options), observer)
+        else:
+            yield _examine(request, target, fitting(options, target), observer)
+
+
+def _examine_wildcards(
+    request: Request, options: Options, observer: Observer
+) -> Iterator[Examination]:
+    """A bare port: 0.0.0.0, and `::` for IPv6 alone; together they decide dual-stack."""
+    no_inet6 = observer.facts.ipv6_available is False
+    if request.family is not Family.INET6:
+        target = make_target(Family.INET, ANY4, request.port, request.protocol)
+        found = _examine(request, target, fitting(options, target), observer)
+        if no_inet6 and request.family is None:
+            skipped = Notice(
+                code="ipv6-skipped",
+                text="this machine has no IPv6: [::] was not asked about",
+            )
+            snapshot = found.snapshot
+            limits = (*snapshot.limits, skipped)
+            found = replace(found, snapshot=replace(snapshot, limits=limits))
+        yield found
+    if request.family is Family.INET or (no_inet6 and request.family is None):
+        return
+    target = make_target(Family.INET6, ANY6, request.port, request.protocol)
+    if options.v6only is None:
+        options = replace(options, v6only=True)
+    yield _examine(request, target, options, observer)
+
+
+def _unresolved(request: Request, attempt: Attempt, observer: Observer) -> Examination:
+    snapshot = observer.nothing_seen()
+    if attempt.error is None:
+        late = Notice(
+            code="name-lookup-unfinished",
+            text=f"the look-up of {request.host!r} did not finish in time",
+        )
+        snapshot = replace(snapshot, limits=(late,))
+    return Examination(requested=request.requested, attempt=attempt, snapshot=snapshot)
+
+
+def _examine(
+    request: Request,
+    target: Target,
+    options: Options,
+    observer: Observer,
+    *,
+    tries: int = _LOOKS,
+) -> Examination:
+    """Examine one address. The tables are read until they agree with the attempt."""
+    came_free = False
+    for look in range(_LOOKS):
+        snapshot = observer.look(target.protocol, target.port, options.device)
+        if could_take_datagrams(target, options):
+            # What cannot be tried is predicted from the holders' options.
+            snapshot = _with_owners(target, options, snapshot, observer)
+        attempt = attempt_harmlessly(target, options, snapshot)
+        if attempt.ok or not (is_in_use(attempt) or attempt.ok is None):
+            came_free = look > 0 and bool(attempt.ok)
+            break
+        snapshot = _with_owners(target, options, snapshot, observer)
+        if target.port == 0 or _is_settled(target, options, snapshot, observer):
+            break
+        # Somebody's short-lived socket, or a table that changed while it was read.
+        time.sleep(_PAUSE_SECONDS * (look + 1))
+    if attempt.ok:
+        works = _finish(request, attempt, (), snapshot, came_free=came_free)
+        wanted = [one.socket for one in quiet(works) if one.socket is not None]
+        return replace(works, snapshot=observer.with_owners(works.snapshot, wanted))
+    if not is_in_use(attempt) and attempt.ok is False:
+        snapshot = observer.with_addresses(snapshot)
+        snapshot = _with_owners(target, options, snapshot, observer)
+    elif not overlapping(target, options, snapshot) and target.port:
+        snapshot = observer.with_bound_sockets(snapshot, target.port)
+        snapshot = _with_owners(target, options, snapshot, observer)
+    trials = try_changes(attempt, snapshot)
+    if is_in_use(attempt) and any(one.ok and one.native for one in trials):
+        # The holder may have gone between the attempt and the trial that worked. The
+        # tables tell; the bind itself would not, because a trial that worked may have
+        # left its mark in the kernel's cache (fastreuseport).
+        found = blockers(target, options, snapshot, failed=True)
+        if found and not _still_there(found, target, options, observer):
+            again = attempt_harmlessly(target, options, snapshot)
+            came_free = bool(again.ok)
+            if not came_free and tries > 1:
+                return _examine(request, target, options, observer, tries=tries - 1)
+    return _finish(request, attempt, trials, snapshot, came_free=came_free)
+
+
+def _finish(
+    request: Request,
+    attempt: Attempt,
+    trials: tuple[Trial, ...],
+    snapshot: Snapshot,
+    *,
+    came_free: bool = False,
+) -> Examination:
+    limits = tuple({limit.code: limit for limit in snapshot.limits}.values())
+    return Examination(
+        requested=request.requested,
+        attempt=attempt,
+        trials=trials,
+        snapshot=replace(snapshot, limits=limits),
+        came_free=came_free,
+        paired=request.host is None,
+    )
+
+
+def _with_owners(
+    target: Target, options: Options, snapshot: Snapshot, observer: Observer
+) -> Snapshot:
+    """Look up the owners of the rows that collide with the target."""
+    rows = [row.socket for row in overlapping(target, options, snapshot)]
+    return observer.with_owners(snapshot, rows)
+
+
+def _is_settled(
+    target: Target, options: Options, snapshot: Snapshot, observer: Observer
+) -> bool:
+    """Whether the rows explain the failure and are still there."""
+    found = blockers(target, options, snapshot, failed=True)
+    if not found:
+        return False
+    fleeting = [
+        one
+        for one in found
+        if one.kind is Kind.BOUND or (one.socket.inode and not one.owner.processes)
+    ]
+    if len(fleeting) < len(found):
+        return True
+    return _still_there(fleeting, target, options, observer)
+
+
+def _still_there(
+    found: Sequence[Blocker], target: Target, options: Options, observer: Observer
+) -> bool:
+    """Whether the tables still show any of these blockers."""
+    again = observer.look(target.protocol, target.port, options.device)
+    rows = {(kind_of(row), row.inode, row.cookie) for row in again.sockets}
+    return any((one.kind, one.socket.inode, one.socket.cookie) in rows for one in found)
