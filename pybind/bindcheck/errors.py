@@ -15,3 +15,11 @@ class NativeError(BindcheckError):
 
 class TargetError(ValueError):
     """A target that cannot be understood; the text names the part at fault."""
+
+
+class UsageError(ValueError):
+    """What the command was told makes no sense; the text says what."""
+
+
+class RecordingError(ValueError):
+    """A file that is no recording; the text names the part at fault."""

@@ -6,6 +6,7 @@ import os
 import time
 
 from bindcheck import native
+from bindcheck.errors import TargetError
 from bindcheck.model import Attempt, NativeCode, Options, Target
 from bindcheck.target import make_target
 from bindcheck.words import Domain, Family, Step
@@ -71,7 +72,7 @@ def _resolve(
     try:
         name = host if host.isascii() else host.encode("idna").decode("ascii")
     except UnicodeError as error:
-        raise ValueError(f"{request.requested!r}: {host!r} is no host name") from error
+        raise TargetError(f"{request.requested!r}: {host!r} is no host name") from error
     if deadline is None or name == "localhost":
         return native.resolve(name, request.family)
     import threading

@@ -2,58 +2,77 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
-from bindcheck.cli.exit_codes import ExitCode
-from bindcheck.cli.output import print_lines, privileged_command, write
+from bindcheck.cli.output import privileged_command
+from bindcheck.cli.report import print_report
 from bindcheck.conclusion import conclude
+from bindcheck.errors import UsageError
 from bindcheck.examination import examine
 from bindcheck.model import Report
 from bindcheck.observe import Observer
-from bindcheck.words import Verdict
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from bindcheck.model import Diagnosis, Options
+    from bindcheck.cli.exit_codes import ExitCode
+    from bindcheck.model import Context, Examination, Options
     from bindcheck.target import Request
 
 _TIMEOUT_SECONDS = 10.0
-_CODES = {
-    Verdict.BINDABLE: ExitCode.BINDABLE,
-    Verdict.TRANSIENT: ExitCode.BINDABLE,
-    Verdict.CONDITIONAL: ExitCode.BLOCKED,
-    Verdict.BLOCKED: ExitCode.BLOCKED,
-    Verdict.UNKNOWN: ExitCode.UNKNOWN,
-}
 
 
 def run(
     requests: Sequence[Request], options: Options, arguments: argparse.Namespace
 ) -> ExitCode:
-    """Diagnose, print, and say how it went; the worst of 3, 1, 0 counts."""
+    """Diagnose, print, and say how it went.
+
+    Raises:
+        UsageError: the file to record in cannot be written.
+    """
+    file = _open(arguments.record) if arguments.record is not None else None
     observer = Observer()
-    results: list[Diagnosis] = []
+    seen: list[Examination] = []
     for request in requests:
         deadline = time.monotonic() + _TIMEOUT_SECONDS
-        seen = examine(request, options, observer, deadline=deadline)
-        results += [conclude(one) for one in seen]
-    report = Report(context=observer.context(), results=tuple(results))
-    if arguments.json:
-        from bindcheck.jsonform import dumps
+        seen += examine(request, options, observer, deadline=deadline)
+    context = observer.context()
+    report = Report(context=context, results=tuple(conclude(one) for one in seen))
+    code = print_report(
+        report, arguments, privileged_command=privileged_command(sys.argv[1:])
+    )
+    if file is not None:
+        _record(file, seen, context, arguments)
+    return code
 
-        write(dumps(report) + "\n")
-    else:
-        from bindcheck.render import report_lines
 
-        lines = report_lines(
-            report,
-            privileged_command=privileged_command(sys.argv[1:]),
-            verbose=arguments.verbose,
-            quiet=arguments.quiet,
+def _open(path: str) -> int:
+    """Open the file before anything is done; only its owner may read it."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        return os.open(path, flags, 0o600)
+    except OSError as error:
+        raise UsageError(f"--record: {path}: {error.strerror}") from None
+
+
+def _record(
+    file: int,
+    seen: Sequence[Examination],
+    context: Context,
+    arguments: argparse.Namespace,
+) -> None:
+    from bindcheck.recording import dumps
+
+    with open(file, "w", encoding="ascii") as out:
+        out.write(dumps(seen, context, commands=arguments.record_commands))
+    if not arguments.quiet and sys.stderr is not None:
+        from bindcheck.sanitize import sanitize
+
+        sys.stderr.write(
+            f"bindcheck: recorded; `bindcheck replay {sanitize(arguments.record)}` "
+            "shows it again anywhere\n"
         )
-        print_lines(lines, color=not arguments.no_color)
-    return max(_CODES[one.verdict] for one in results)

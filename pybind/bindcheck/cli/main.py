@@ -7,7 +7,7 @@ import sys
 
 from bindcheck.cli.exit_codes import ExitCode
 from bindcheck.cli.parser import parse_arguments
-from bindcheck.errors import BindcheckError, TargetError
+from bindcheck.errors import BindcheckError, TargetError, UsageError
 from bindcheck.sanitize import sanitize
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -41,6 +41,10 @@ def run(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> int:
     try:
         parsed = parse_arguments(arguments)
+        if parsed.verb == "replay":
+            from bindcheck.cli import replay
+
+            return replay.run(parsed)
         requests = [_request(one, parsed) for one in parsed.targets]
         options = _options(parsed)
         for request in requests:
@@ -49,7 +53,10 @@ def _run(arguments: Sequence[str]) -> int:
             check_options(options, request)
     except ValueError as error:  # a TargetError is one
         return _trouble(str(error), ExitCode.USAGE)
-    code = _verb(parsed)(requests, options, parsed)
+    try:
+        code = _verb(parsed)(requests, options, parsed)
+    except (TargetError, UsageError) as error:
+        return _trouble(str(error), ExitCode.USAGE)
     if sys.stdout is not None:
         sys.stdout.flush()
     return code

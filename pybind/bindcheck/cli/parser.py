@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _HELP_WIDTH = 86
-VERBS = ("check", "probe")
+VERBS = ("check", "probe", "replay")
 
 _DESCRIPTION = """\
 Find out why bind() failed: make the same call, look who has the port, say what helps.
@@ -23,6 +23,7 @@ _EPILOG = """\
 verbs:
   check TARGET...   diagnose (the default; the word may be left out)
   probe TARGET...   make the native call and print its result, one line each
+  replay FILE...    diagnose again what check --record wrote, on any machine
 
 targets:
   8080                    every IPv4 and every IPv6 address
@@ -63,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Describe the command line to argparse."""
     parser = _Parser(
         prog="bindcheck",
-        usage="bindcheck [check|probe] [options] TARGET...",
+        usage="bindcheck [check|probe|replay] [options] TARGET...",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=_formatter,
@@ -111,6 +112,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--json", action="store_true", help="one JSON object on stdout")
     add("-q", "--quiet", action="store_true", help="only the answer, a line a target")
     add("-v", "--verbose", action="store_true", help="also what could not be seen")
+    add("--record", metavar="FILE", help="also write what was seen, for replay")
+    add(
+        "--record-commands",
+        action="store_true",
+        help="with the arguments of other programs, which may hold secrets",
+    )
     add("--no-color", action="store_true", help="no colours (so does NO_COLOR)")
     add("--version", action="version", version=f"bindcheck {__version__}")
     return parser
@@ -143,5 +150,28 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parsed = parser.parse_intermixed_args(rest)
     parsed.verb = verb
     if not parsed.targets:
-        parser.error("no target: what should be bound? for example: bindcheck 8080")
+        what = "file" if verb == "replay" else "target"
+        example = "replay seen.json" if verb == "replay" else "8080"
+        parser.error(f"no {what}: for example: bindcheck {example}")
+    _check_recording(parser, parsed)
     return parsed
+
+
+_BIND_OPTIONS = (
+    *("udp", "family", "listen", "reuseaddr", "reuseport", "exclusive", "v6only"),
+    *("device", "freebind"),
+)
+
+
+def _check_recording(
+    parser: argparse.ArgumentParser, parsed: argparse.Namespace
+) -> None:
+    if parsed.record_commands and parsed.record is None:
+        parser.error("--record-commands: says how to --record FILE, which is missing")
+    if parsed.record is not None and parsed.verb != "check":
+        parser.error(f"--record: only check records, not {parsed.verb}")
+    if parsed.verb == "replay":
+        if any(getattr(parsed, name) for name in _BIND_OPTIONS):
+            parser.error("replay: the recording says what was asked, without options")
+        if parsed.json and len(parsed.targets) > 1:
+            parser.error("replay --json: one recording at a time")
