@@ -112,6 +112,7 @@ def _examine(
         # Somebody's short-lived socket, or a table that changed while it was read.
         time.sleep(_PAUSE_SECONDS * (look + 1))
     if attempt.ok:
+        snapshot = observer.with_redirections(snapshot, target.protocol, target.port)
         works = _finish(request, attempt, (), snapshot, came_free=came_free)
         wanted = [one.socket for one in quiet(works) if one.socket is not None]
         return replace(works, snapshot=observer.with_owners(works.snapshot, wanted))

@@ -326,6 +326,17 @@ class PathFacts:
 
 
 @record(frozen=True, slots=True, kw_only=True)
+class Redirection:
+    """A NAT rule for the target's port, as its tool writes it."""
+
+    rule: str
+    family: Family | None
+    """Of the packets that it is for; None: both."""
+    address: str | None
+    """The one destination address that it is for; None: several or all."""
+
+
+@record(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """What was there: the rows on the port, and what could not be seen."""
 
@@ -349,6 +360,8 @@ class Snapshot:
     bound_sockets_listed: bool | None = None
     """Whether the tables show TCP sockets that are bound and not listening; None: this
     was not tried."""
+    redirections: tuple[Redirection, ...] = ()
+    """NAT rules for the port; none too where they may not be read."""
     path: PathFacts | None = None
     """Of a unix target."""
     context_id: int | None = None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # Not sys.platform itself, whose branches type checkers leave out.
 _SYSTEM = str(sys.platform)
+CAP_NET_ADMIN = 12
 _STATES = {
     "R": "running",
     "S": "sleeping",
@@ -93,6 +94,18 @@ class Observer:
     def with_addresses(self, snapshot: Snapshot) -> Snapshot:
         """Add the addresses that the interfaces have."""
         return replace(snapshot, addresses=native.list_addresses())
+
+    def with_redirections(
+        self, snapshot: Snapshot, protocol: Protocol, port: int
+    ) -> Snapshot:
+        """Add the NAT rules for a port, where they may be read."""
+        kind = protocol.table
+        readable = self.facts.capabilities >> CAP_NET_ADMIN & 1
+        if not readable or kind not in (Protocol.TCP, Protocol.UDP) or not port:
+            return snapshot
+        from bindcheck.translation import read_redirections
+
+        return replace(snapshot, redirections=read_redirections(kind, port))
 
     def with_owners(self, snapshot: Snapshot, wanted: Iterable[Socket]) -> Snapshot:
         """Look up who has the `wanted` rows."""

@@ -259,3 +259,4 @@ class WarningCode(StrEnum):
     SHARED_PORT = "shared-port"
     SHADOWED = "shadowed"
     EPHEMERAL_RANGE = "ephemeral-range"
+    REDIRECTED = "redirected"

@@ -5,25 +5,28 @@ They are warnings: the verdict and the exit status stay.
 
 from __future__ import annotations
 
+from _socket import AF_INET, AF_INET6, inet_pton
+
 from bindcheck.records import record
 from bindcheck.rules.holders import overlapping, target_coverage
 from bindcheck.rules.overlap import Coverage, collide, coverage, holder_coverage
 from bindcheck.target import LOOPBACK6
-from bindcheck.words import SocketType, State, WarningCode
+from bindcheck.words import Family, SocketType, State, WarningCode
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from bindcheck.model import Options, Snapshot, Socket, Target
+    from bindcheck.model import Options, Redirection, Snapshot, Socket, Target
 
 _LOOPBACK4 = bytes((127, 0, 0, 1))
 
 
 @record(frozen=True, slots=True)
 class Conflict:
-    """A warning, with the socket that it is about where there is one."""
+    """A warning, with the socket or NAT rule that it is about where there is one."""
 
     code: WarningCode
     socket: Socket | None = None
+    rule: str | None = None
 
 
 def conflicts(
@@ -41,6 +44,11 @@ def conflicts(
         Conflict(WarningCode.SHADOWED, row)
         for row in snapshot.sockets
         if _answers_for_localhost(target, options, row, snapshot)
+    ]
+    found += [
+        Conflict(WarningCode.REDIRECTED, rule=one.rule)
+        for one in snapshot.redirections
+        if _concerns(one, target, options, snapshot)
     ]
     if _is_ephemeral(target, snapshot):
         found.append(Conflict(WarningCode.EPHEMERAL_RANGE))
@@ -64,6 +72,25 @@ def _answers_for_localhost(
     return (_covers(mine, _LOOPBACK4) and _covers(theirs, LOOPBACK6)) or (
         _covers(mine, LOOPBACK6) and _covers(theirs, _LOOPBACK4)
     )
+
+
+def _concerns(
+    rule: Redirection, target: Target, options: Options, snapshot: Snapshot
+) -> bool:
+    """Whether a rule is for an address that the target covers."""
+    mine = target_coverage(target, options, snapshot)
+    if rule.family is not None:
+        part = mine.inet if rule.family is Family.INET else mine.inet6
+        if part is None:
+            return False
+    if rule.address is None:
+        return True
+    try:
+        family = AF_INET6 if ":" in rule.address else AF_INET
+        packed = inet_pton(family, rule.address)
+    except OSError:
+        return True
+    return _covers(mine, packed)
 
 
 def _covers(one: Coverage, packed: bytes) -> bool:

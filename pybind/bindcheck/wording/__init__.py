@@ -8,6 +8,7 @@ from __future__ import annotations
 from bindcheck.model import Notice, Remedy
 from bindcheck.records import replace
 from bindcheck.rules.remedies import linux
+from bindcheck.sanitize import sanitize
 from bindcheck.wording.evidence import evidence
 from bindcheck.wording.summaries import summary
 from bindcheck.wording.terms import duration, endpoint_of, who
@@ -69,6 +70,11 @@ def warn(conflicts: Sequence[Conflict], snapshot: Snapshot) -> tuple[Notice, ...
 
 def _warning(conflict: Conflict, snapshot: Snapshot) -> str:
     socket = conflict.socket
+    if conflict.rule is not None:
+        return (
+            "a NAT rule may send what arrives for this port elsewhere: "
+            f"{sanitize(conflict.rule)}"
+        )
     if socket is None:
         low, high = snapshot.facts.ephemeral_range or (0, 0)
         return (
