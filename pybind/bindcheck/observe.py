@@ -127,9 +127,9 @@ class Observer:
         found = _name_hidden(self._owned(snapshot.sockets, inodes, scan))
         rows = []
         for row in snapshot.sockets:
-            owned = found.get(row.inode, row)
-            if row in accepting and accepting[row].inode in found:
-                owned = replace(row, owner=found[accepting[row].inode].owner)
+            owned = found.get(row, row)
+            if row in accepting and accepting[row] in found:
+                owned = replace(row, owner=found[accepting[row]].owner)
             rows.append(owned)
         limits = (*snapshot.limits, *self._owner_limits(scan))
         return replace(
@@ -201,16 +201,17 @@ class Observer:
 
     def _owned(
         self, sockets: Sequence[Socket], inodes: set[int], scan: native.Scan
-    ) -> dict[int, Socket]:
-        """The rows with these inodes, each with its owner."""
+    ) -> dict[Socket, Socket]:
+        """The rows with these inodes, each with its owner.
+
+        By row: the subflows of an MPTCP connection are several with one inode.
+        """
         holders: dict[int, list[native.Holder]] = {}
         for one in scan.holders:
             holders.setdefault(one.inode, []).append(one)
         described = {one.pid: one for one in scan.processes}
         return {
-            row.inode: self._with_owner(
-                row, holders.get(row.inode, []), described, scan
-            )
+            row: self._with_owner(row, holders.get(row.inode, []), described, scan)
             for row in sockets
             if row.inode in inodes
         }
@@ -373,24 +374,25 @@ def cgroup_path(identifier: int | None) -> str | None:
     return None
 
 
-def _name_hidden(found: Mapping[int, Socket]) -> dict[int, Socket]:
+def _name_hidden(found: Mapping[Socket, Socket]) -> dict[Socket, Socket]:
     """Tell MPTCP from TCP where no descriptor could be asked."""
     unnamed = {
-        inode: row
-        for inode, row in found.items()
-        if row.protocol is Protocol.TCP
-        and row.state is not State.CLOSE
-        and row.owner.kind is not OwnerKind.PROCESS
+        row
+        for row, owned in found.items()
+        if owned.protocol is Protocol.TCP
+        and owned.state is not State.CLOSE
+        and owned.owner.kind is not OwnerKind.PROCESS
     }
     if not unnamed:
         return dict(found)
-    port = next(iter(unnamed.values())).local.port
+    ports = {row.local.port for row in unnamed}
+    port = ports.pop() if len(ports) == 1 else 0
     mptcp = {row.inode for row in native.list_sockets(Protocol.MPTCP, port).sockets}
     return {
-        inode: replace(row, protocol=Protocol.MPTCP)
-        if inode in unnamed and inode in mptcp
-        else row
-        for inode, row in found.items()
+        row: replace(owned, protocol=Protocol.MPTCP)
+        if row in unnamed and row.inode in mptcp
+        else owned
+        for row, owned in found.items()
     }
 
 
