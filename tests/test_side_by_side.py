@@ -14,6 +14,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,7 +23,16 @@ import pytest
 import bindcheck
 from bindcheck import native
 from bindcheck.observe import Observer
-from bindcheck.words import Family, OwnerKind, Protocol, SocketType, State
+from bindcheck.words import (
+    CauseCode,
+    Family,
+    Overlap,
+    OwnerKind,
+    Protocol,
+    SocketType,
+    State,
+    Verdict,
+)
 from tests.support import NOBODY, Holder, as_user, in_private_network, needs
 from tests.test_real_servers import (
     POSTGRES,
@@ -564,6 +574,34 @@ def hold_connections(actors: Actors) -> None:
         )
 
 
+def joined(server: Holder, client: Holder, name: str) -> int:
+    """Wait for the second subflow of a connection; returns the server's inode.
+
+    It is made behind the back of both after data were acknowledged.
+    """
+    server.run(f"kept['{name} accepted'].sendall(b'x')")
+    client.run(f"kept[{name!r}].recv(1); kept[{name!r}].sendall(b'y')")
+    server.run(f"kept['{name} accepted'].recv(1)")
+    inode = server.inode(f"{name} accepted")
+    deadline = time.monotonic() + 30
+    while len(subflows(inode)) < 2:
+        assert time.monotonic() < deadline
+    return inode
+
+
+def subflows(inode: int) -> list[Socket]:
+    return [
+        row
+        for row in native.list_sockets(Protocol.TCP, 0).sockets
+        if row.inode == inode and row.state is State.ESTABLISHED
+    ]
+
+
+def ip_mptcp(*commands: str) -> None:
+    for command in commands:
+        subprocess.run(["ip", "mptcp", *command.split()], check=True)
+
+
 def hold_other_protocols(actors: Actors) -> None:
     """MPTCP with a second subflow, and UDP-Lite, where the kernel has them."""
     server, client = actors.one, actors.other
@@ -575,19 +613,10 @@ def hold_other_protocols(actors: Actors) -> None:
     else:
         server.bind(kind="mptcp", name="mptcp bound")
         actors.nobody.bind(kind="mptcp", listen=True, name="mptcp")
-        for command in (
-            "limits set subflow 2 add_addr_accepted 2",
-            "endpoint add 127.0.0.9 dev lo subflow",
-        ):
-            subprocess.run(
-                ["ip", "mptcp", *command.split()], capture_output=True, check=False
-            )
+        ip_mptcp("limits set subflow 2", "endpoint add 127.0.0.9 dev lo subflow")
         connect(client, "mptcp", LOOPBACK, port, "mptcp")
         accept(server, "mptcp", "mptcp accepted")
-        # The second subflow is made after data were acknowledged.
-        server.run("kept['mptcp accepted'].sendall(b'x')")
-        client.run("assert kept['mptcp'].recv(1) == b'x'; kept['mptcp'].sendall(b'y')")
-        server.run("assert kept['mptcp accepted'].recv(1) == b'y'")
+        joined(server, client, "mptcp")
     try:
         client.run(
             "kept['lite'] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 136)\n"
@@ -633,7 +662,7 @@ def asked_by(uid: int, question: Callable[[], list[str]]) -> list[str]:
     return question() if uid == os.geteuid() else as_user(uid, question)
 
 
-@needs("network namespaces", "IPv6")
+@needs("network namespaces", "IPv6", "ip")
 @pytest.mark.usefixtures("variety")
 class TestPrivateNetwork:
     def test_the_situation_is_rich(self) -> None:
@@ -836,3 +865,42 @@ def test_postgres(cluster: Path, holder: Holder) -> None:
         connect(holder, "client", LOOPBACK, port, "tcp")
         expect_the_same()
         holder.close("client")  # it waits for its clients to go
+
+
+# Two addresses of one connection on one port
+
+
+@needs("network namespaces", "ip")
+@pytest.mark.usefixtures("network")
+def test_each_subflow_is_blamed_at_its_own_address(
+    make_holder: Callable[..., Holder],
+) -> None:
+    server, client = make_holder(), make_holder()
+    try:
+        port = server.bind(ANY, kind="mptcp", listen=True)
+    except OSError:
+        pytest.skip("needs MPTCP in the kernel")
+    ip_mptcp(
+        "limits set subflow 2 add_addr_accepted 2",
+        "endpoint add 127.0.0.9 dev lo signal",
+    )
+    connect(client, "mptcp", LOOPBACK, port, "mptcp")
+    accept(server, "main", "mptcp accepted")
+    inode = joined(server, client, "mptcp")
+    server.close()
+    for address in (LOOPBACK, "127.0.0.9"):
+        (found,) = bindcheck.diagnose((address, port))
+        assert found.verdict is Verdict.BLOCKED
+        assert [one.code for one in found.causes] == [CauseCode.ACCEPTED_CONNECTION]
+        (blocker,) = found.blockers
+        assert (blocker.socket.inode, blocker.count) == (inode, 1)
+        assert blocker.socket.local.address == address
+        assert blocker.overlap is Overlap.SAME_ADDRESS
+        assert holders_of(blocker.socket) == {(server.pid, server.fd("mptcp accepted"))}
+    (found,) = bindcheck.diagnose((ANY, port))
+    assert {one.socket.local.address for one in found.blockers} == {
+        LOOPBACK,
+        "127.0.0.9",
+    }
+    (found,) = bindcheck.diagnose(("127.0.0.8", port))
+    assert found.verdict is Verdict.BINDABLE
