@@ -31,6 +31,8 @@ targets:
   localhost:http          a name and a service
   127.0.0.1:53/udp        another protocol: /tcp /udp /mptcp /sctp /udplite
   http://127.0.0.1:8080   a URL, as a log shows it
+  unix:/run/app.sock      a unix socket; also unix:@name, unix-datagram:, unix-seqpacket:
+  vsock:any:1024          AF_VSOCK, context id and port
 
 exit status:
   0 every target can be bound   1 at least one cannot, or only with another option
