@@ -862,6 +862,11 @@ def test_every_option_of_the_help_is_one() -> None:
     options = set(re.findall(r"(?<![\w-])--?[a-z0-9][a-z0-9-]*", shown))
     assert {"-u", "-4", "--json", "--reuseaddr", "--device"} <= options
     for name in options - {"--help", "-h", "--version"}:
-        value = ["lo"] if name == "--device" else []
+        values = {
+            "--device": ["lo"],
+            "--record": ["seen.json"],
+            "--record-commands": ["--record", "seen.json"],
+        }
+        value = values.get(name, [])
         parsed = parse_arguments([name, *value, "[::1]:0"])
         assert parsed.targets == ["[::1]:0"], name

@@ -398,10 +398,24 @@ class TestTheWay:
             assert found.attempt.error is not None
             assert found.attempt.error.name == "EACCES"
         assert "drwx------" in way.causes[0].evidence[0]
+        assert "drwxr-xr-x" in inside.causes[0].evidence[0]
         # A name that is there is refused before the folder is asked.
         assert codes(taken) == [CauseCode.PATH_EXISTS]
         (following,) = taken.next_errors
         assert following.cause is CauseCode.DIRECTORY_NOT_WRITABLE
+
+    @needs("root", "chattr")
+    def test_immutable_folder(self, tmp_path: Path) -> None:
+        if subprocess.run(["chattr", "+i", tmp_path], check=False).returncode:
+            pytest.skip("this filesystem has no such attribute")
+        try:
+            found = only(tmp_path / "s")
+            name = native(tmp_path / "s")
+        finally:
+            subprocess.run(["chattr", "-i", tmp_path], check=True)
+        assert name == "EPERM"
+        assert codes(found) == [CauseCode.DIRECTORY_NOT_WRITABLE]
+        assert found.causes[0].summary.endswith(f"{tmp_path} is immutable")
 
     @needs("root")
     def test_filesystems(self, tmp_path: Path) -> None:

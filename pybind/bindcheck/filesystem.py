@@ -107,13 +107,14 @@ def _follow(
         except OSError as error:
             # Without the right to search a folder what is in it cannot be asked about.
             stops = walked if error.errno == errno.EACCES else here
+            facts = replace(facts, writable=_is_writable(walked))
             return _obstacle(facts, stops, error.errno, user_name)
         if not stat.S_ISDIR(there.st_mode):
             return _obstacle(facts, here, errno.ENOTDIR, user_name)
         walked = here
     if not os.access(walked, os.X_OK, effective_ids=_EFFECTIVE):
         return _obstacle(facts, walked, errno.EACCES, user_name)
-    return facts
+    return _permissions(facts, walked, user_name)
 
 
 # Not on every system: there the real user is asked about.
@@ -128,14 +129,20 @@ def _obstacle(
 ) -> PathFacts:
     reason = errno.errorcode.get(number or 0)
     facts = replace(facts, obstacle=_text(path), reason=reason)
+    return _permissions(facts, path, user_name)
+
+
+def _permissions(
+    facts: PathFacts, path: bytes, user_name: Callable[[int | None], str | None]
+) -> PathFacts:
     try:
         there = os.stat(path)
     except OSError:
         return facts
     return replace(
         facts,
-        obstacle_mode=stat.S_IMODE(there.st_mode),
-        obstacle_user=user_name(there.st_uid) or str(there.st_uid),
+        mode=stat.S_IMODE(there.st_mode),
+        mode_user=user_name(there.st_uid) or str(there.st_uid),
     )
 
 
@@ -149,13 +156,37 @@ def _surroundings(facts: PathFacts, directory: bytes) -> PathFacts:
     free_bytes, free_inodes = _free(directory)
     return replace(
         facts,
-        writable=os.access(directory, os.W_OK | os.X_OK, effective_ids=_EFFECTIVE),
+        writable=_is_writable(directory),
+        immutable=_is_immutable(directory),
         filesystem=filesystem,
         mount_point=mount_point,
         read_only=read_only,
         free_bytes=free_bytes,
         free_inodes=free_inodes,
     )
+
+
+def _is_writable(directory: bytes) -> bool:
+    return os.access(directory, os.W_OK | os.X_OK, effective_ids=_EFFECTIVE)
+
+
+def _is_immutable(directory: bytes) -> bool | None:
+    """Whether a folder takes no changes (chattr +i): FS_IOC_GETFLAGS, linux/fs.h."""
+    if sys.platform != "win32":
+        import fcntl
+
+        try:
+            handle = os.open(directory, os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            flags = fcntl.ioctl(handle, 0x80086601, bytes(8))
+            return bool(int.from_bytes(flags[:4], sys.byteorder) & 0x10)
+        except OSError:
+            pass  # filesystems that have no such flags
+        finally:
+            os.close(handle)
+    return None
 
 
 def _free(directory: bytes) -> tuple[int | None, int | None]:

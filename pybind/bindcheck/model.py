@@ -314,10 +314,14 @@ class PathFacts:
     obstacle: str | None = None
     """The part of the way that stops; with `reason`, the error's name for it."""
     reason: str | None = None
-    obstacle_mode: int | None = None
-    obstacle_user: str | None = None
+    mode: int | None = None
+    """Permissions of the obstacle, or without one of the folder; and whose it is."""
+    mode_user: str | None = None
     writable: bool | None = None
-    """Whether the caller may make files in the folder, by its permissions."""
+    """Whether the caller may make files in the folder, or in the last one of the way
+    that is there, by its permissions."""
+    immutable: bool | None = None
+    """Whether the folder takes no changes, whoever makes them (chattr +i)."""
     filesystem: str | None = None
     mount_point: str | None = None
     read_only: bool | None = None

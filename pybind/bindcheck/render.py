@@ -197,7 +197,11 @@ def _body(
     lines += _next_errors(first)
     lines += _remedies(first)
     lines += _limits(first, verbose=verbose)
-    hidden = any(one.owner.kind is OwnerKind.HIDDEN for one in first.blockers)
+    # A socket of another network namespace is hidden from root as well.
+    hidden = any(
+        one.owner.kind is OwnerKind.HIDDEN and one.socket.inode
+        for one in first.blockers
+    )
     if hidden and privileged_command:
         import shlex
 

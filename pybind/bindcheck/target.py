@@ -40,6 +40,7 @@ WELL_KNOWN_PORTS = {
 _HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
 _FORMS = "PORT, HOST:PORT, [IPV6]:PORT or unix:PATH"
 _UNIX_WORDS = frozenset(UNIX_PROTOCOLS)
+_ANY_PORT = 0xFFFFFFFF
 _CIDS = {"any": 0xFFFFFFFF, "hypervisor": 0, "local": 1, "host": 2}
 _FAMILIES = {AF_INET: Family.INET, AF_INET6: Family.INET6}
 _NUMBERS = {Family.INET: AF_INET, Family.INET6: AF_INET6}
@@ -152,7 +153,7 @@ def make_vsock_target(request: Request) -> Target:
     """Build the target of an AF_VSOCK request."""
     address = cid_text(int.from_bytes(request.packed, "big"))
     return Target(
-        text=f"vsock:{address}:{request.port}",
+        text=f"vsock:{address}:{'any' if request.port == _ANY_PORT else request.port}",
         family=Family.VSOCK,
         protocol=Protocol.VSOCK,
         address=address,
@@ -260,7 +261,7 @@ def _from_vsock(rest: str, text: str) -> Request:
             f"{text!r}: write vsock:CID:PORT, for instance vsock:any:1024"
         )
     numbers = []
-    for one, words in ((cid, _CIDS), (port, {"any": 0xFFFFFFFF})):
+    for one, words in ((cid, _CIDS), (port, {"any": _ANY_PORT})):
         if one not in words and not (one.isascii() and one.isdigit()):
             known = ", ".join(words)
             raise TargetError(f"{text!r}: {one!r} is neither a number nor {known}")

@@ -238,6 +238,8 @@ def _refused(attempt: Attempt, snapshot: Snapshot) -> Cause:
     if code is None:
         return Cause(code=CauseCode.UNKNOWN, certainty=Certainty.POSSIBLE)
     certainty = Certainty.CERTAIN
+    if name == "EPERM" and facts is not None and facts.immutable:
+        return Cause(code=CauseCode.DIRECTORY_NOT_WRITABLE, certainty=certainty)
     if name == "ENOENT" and facts is not None and facts.obstacle is None:
         code = CauseCode.FILESYSTEM_WITHOUT_SOCKETS  # the folder is there: as /proc
     if code is CauseCode.FILESYSTEM_WITHOUT_SOCKETS:

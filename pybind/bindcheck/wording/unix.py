@@ -132,6 +132,8 @@ def _loop(_: Sequence[Blocker], _d: Diagnosis, snapshot: Snapshot) -> str:
 
 def _not_writable(_: Sequence[Blocker], _d: Diagnosis, snapshot: Snapshot) -> str:
     place, reason = _obstacle(snapshot)
+    if snapshot.path is not None and snapshot.path.immutable:
+        return f"the folder {place} is immutable"
     verb = "enter" if reason == "EACCES" else "make files in"
     user = snapshot.user or f"uid {snapshot.facts.euid}"
     return f"{user} may not {verb} the folder {place}"
@@ -163,12 +165,17 @@ def _filesystem(snapshot: Snapshot) -> str:
 
 def _permissions(_: Diagnosis, snapshot: Snapshot) -> list[str]:
     facts = snapshot.path
-    if facts is None or facts.obstacle_mode is None or facts.obstacle is None:
+    if facts is None or facts.mode is None:
         return []
     import stat
 
-    mode = stat.filemode(stat.S_IFDIR | facts.obstacle_mode)
-    return [f"{sanitize(facts.obstacle)} is {mode} of {facts.obstacle_user}"]
+    place = sanitize(facts.obstacle or facts.directory)
+    lines = [
+        f"{place} is {stat.filemode(stat.S_IFDIR | facts.mode)} of {facts.mode_user}"
+    ]
+    if facts.immutable:
+        lines.append(f"{place} takes no changes (chattr +i; lsattr -d shows it)")
+    return lines
 
 
 def _space(_: Diagnosis, snapshot: Snapshot) -> list[str]:

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
 
 
 def _not_local(_: object, diagnosis: Diagnosis, _s: Snapshot) -> str:
-    return f"this machine has no context id {diagnosis.target.address}"
+    return f"the context id {diagnosis.target.address} is not one of this machine"
 
 
-def _context_id(_: Diagnosis, snapshot: Snapshot) -> list[str]:
-    if snapshot.context_id is None:
-        return []
-    return [f"its context id is {snapshot.context_id} (/dev/vsock)"]
+def _context_id(diagnosis: Diagnosis, snapshot: Snapshot) -> list[str]:
+    lines = []
+    if snapshot.context_id is not None:
+        lines.append(f"its context id is {snapshot.context_id} (/dev/vsock)")
+    if diagnosis.target.address == "local":
+        lines.append("local is there only with the kernel module vsock_loopback")
+    return lines
 
 
 def _fixed(text: str) -> Callable[..., str]:

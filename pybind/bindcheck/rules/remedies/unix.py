@@ -20,8 +20,9 @@ def _remove(text: str, diagnosis: Diagnosis, snapshot: Snapshot) -> Remedy:
     command: tuple[str, ...] | None = (
         ("rm", "--", path) if path[:1] == "-" else ("rm", path)
     )
-    if not is_plain(path):
+    if not is_plain(path) or (facts is not None and facts.read_only):
         command = None
+        text = text or "remove the file"
     elif facts is not None and facts.writable is False:
         command = as_root(snapshot, *(command or ()))
     return Remedy(action="remove-file", text=text, command=command)
@@ -66,47 +67,36 @@ def _path_exists(*_: object) -> list[Remedy]:
     ]
 
 
-def _missing(
-    _: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
-) -> list[Remedy]:
-    directory = snapshot.path.directory if snapshot.path else ""
-    found = []
-    if directory and is_plain(directory):
-        found.append(
-            Remedy(
-                action="make-directory",
-                text="make it",
-                command=("mkdir", "-p", "--", directory)
-                if directory.startswith("-")
-                else ("mkdir", "-p", directory),
-            )
-        )
-    return [*found, _runtime_directory(diagnosis)]
+def _missing(_: Sequence[Blocker], __: Diagnosis, snapshot: Snapshot) -> list[Remedy]:
+    facts = snapshot.path
+    if facts is None or not is_plain(facts.directory):
+        return [_FOLDERS]
+    dashes = ("--",) if facts.directory.startswith("-") else ()
+    command: tuple[str, ...] = ("mkdir", "-p", *dashes, facts.directory)
+    if facts.writable is False:
+        command = as_root(snapshot, *command)
+    found = [Remedy(action="make-directory", text="make it", command=command)]
+    name = (facts.obstacle or "").removeprefix("/run/")
+    if facts.obstacle == f"/run/{name}" and name and "/" not in name:
+        text = f"in a systemd unit: RuntimeDirectory={name} makes {facts.obstacle}"
+        return [*found, Remedy(action="runtime-directory", text=text)]
+    return [*found, _FOLDERS]
 
 
-def _runtime_directory(diagnosis: Diagnosis) -> Remedy:
-    path = diagnosis.target.path or ""
-    if path.startswith("/run/") and path.count("/") > 2:
-        name = path.split("/")[2]
-        if is_plain(name):
-            text = f"in a systemd unit: RuntimeDirectory={name} makes /run/{name}"
-            return Remedy(action="runtime-directory", text=text)
-    text = (
-        "folders for sockets: $XDG_RUNTIME_DIR of a user, RuntimeDirectory= in a unit"
-    )
-    return Remedy(action="runtime-directory", text=text)
+_FOLDERS = Remedy(
+    action="runtime-directory",
+    text="folders for sockets: $XDG_RUNTIME_DIR of a user, RuntimeDirectory= in a unit",
+)
 
 
-def _not_writable(
-    _: Sequence[Blocker], diagnosis: Diagnosis, __: Snapshot
-) -> list[Remedy]:
+def _not_writable(*_: object) -> list[Remedy]:
     return [
         Remedy(
             action="use-other-path",
             text="take a path in a folder of your own, or run as the user that the folder "
             "is for",
         ),
-        _runtime_directory(diagnosis),
+        _FOLDERS,
     ]
 
 
