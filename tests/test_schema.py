@@ -255,8 +255,10 @@ def shape() -> dict[str, Any]:
                     "options": {
                         "reuse_address": None,
                         "reuse_port": None,
+                        "exclusive": None,
                         "v6only": None,
                         "device": None,
+                        "freebind": None,
                         "listen": False,
                     },
                     "error": error,

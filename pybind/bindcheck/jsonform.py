@@ -126,8 +126,10 @@ def _options(options: Options) -> dict[str, Any]:
     return {
         "reuse_address": options.reuse_address,
         "reuse_port": options.reuse_port,
+        "exclusive": options.exclusive,
         "v6only": options.v6only,
         "device": options.device,
+        "freebind": options.freebind,
         "listen": options.listen,
     }
 

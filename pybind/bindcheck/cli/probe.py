@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bindcheck._version import __version__
 from bindcheck.cli.exit_codes import ExitCode
 from bindcheck.cli.output import write
 from bindcheck.diagnosis import probe_request
@@ -28,6 +29,7 @@ def run(
 
         answer = {
             "schema": SCHEMA,
+            "version": __version__,
             "attempts": [attempt_to_dict(attempt) for attempt in attempts],
         }
         write(json.dumps(answer, indent=2) + "\n")
