@@ -646,8 +646,10 @@ class TestJson:
         assert found["results"][0]["attempt"]["options"] == {
             "reuse_address": True,
             "reuse_port": True,
+            "exclusive": None,
             "v6only": None,
             "device": None,
+            "freebind": None,
             "listen": True,
         }
 
