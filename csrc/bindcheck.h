@@ -328,7 +328,7 @@ BC_API int bc_find_bound(uint16_t port, const uint64_t *known, size_t known_coun
 typedef struct {
     uint64_t capabilities; /* effective, bit numbers of capability.h */
     uint64_t network_namespace, pid_namespace, user_namespace;
-    int32_t owns_network_namespace; /* 1: its owner is our user namespace */
+    int32_t owns_network_namespace; /* 1: its owner is our user namespace or below it */
     int32_t unprivileged_port_start;
     int32_t ephemeral_low, ephemeral_high;
     int32_t bind_v6only;
@@ -340,15 +340,32 @@ typedef struct {
     uint32_t euid;
     int32_t clock_ticks; /* per second, unit of start_ticks */
     int32_t reserved;
+    int64_t descriptors_soft, descriptors_hard; /* RLIMIT_NOFILE; -1 also: unlimited */
 } bc_facts;
 
 BC_API int bc_read_facts(bc_facts *facts);
+
+/* What judges the caller's system calls before the kernel's own checks do. */
+typedef struct {
+    int32_t bind_filter;   /* errno of a bind() that gives EBADF; 0: EBADF */
+    int32_t socket_filter; /* errno of a socket() that gives EINVAL; 0: EINVAL */
+    int32_t bind_programs; /* cgroup BPF programs on bind of the family; -1: not told */
+    int32_t socket_programs; /* ... on the making of sockets */
+} bc_confinement;
+
+/* Ask for one family (BC_FAMILY_*). A filter (seccomp) answers before the kernel looks
+ * at the arguments, so calls that cannot work tell whether there is one. `cgroup` is
+ * the caller's cgroup v2 folder or NULL; its programs are told with CAP_NET_ADMIN only.
+ */
+BC_API int bc_read_confinement(int family, const char *cgroup, bc_confinement *out);
 
 typedef struct {
     bc_endpoint address; /* port 0 */
     uint32_t index;
     uint8_t up;
-    uint8_t reserved[3];
+    uint8_t running; /* it has a carrier */
+    uint8_t prefix;  /* bits of its network; 255: not told */
+    uint8_t reserved;
     char interface[16];
 } bc_interface_address;
 

@@ -11,6 +11,7 @@
  *   unix.c       bc_list_unix_sockets
  *   owners.c     bc_find_owners, bc_read_process
  *   facts.c      bc_read_facts
+ *   confinement.c  bc_read_confinement
  *   addresses.c  bc_list_addresses, bc_interface_index
  */
 #ifndef BINDCHECK_INTERNAL_H

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -81,11 +82,10 @@ static uint64_t namespace_inode(const char *path)
 }
 
 /* CAP_NET_BIND_SERVICE counts in the user namespace that owns the network namespace
- * (net/ipv4/af_inet.c, ns_capable). NS_GET_USERNS refuses with EPERM where the owner is
- * outside of our own user namespace. */
-static int32_t owns_network_namespace(uint64_t user_namespace)
+ * (net/ipv4/af_inet.c, ns_capable) and in those above it. NS_GET_USERNS gives the owner
+ * where it is ours or below ours, and refuses with EPERM where it is outside. */
+static int32_t owns_network_namespace(void)
 {
-    struct stat file;
     int32_t result = -1;
     int owner;
     int handle = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -94,9 +94,7 @@ static int32_t owns_network_namespace(uint64_t user_namespace)
     }
     owner = ioctl(handle, NS_GET_USERNS);
     if (owner >= 0) {
-        if (fstat(owner, &file) == 0 && user_namespace != 0) {
-            result = (uint64_t)file.st_ino == user_namespace;
-        }
+        result = 1;
         (void)close(owner);
     } else if (errno == EPERM) {
         result = 0;
@@ -140,14 +138,20 @@ static int32_t ipv6_is_available(void)
     return 1;
 }
 
+static int64_t limit_of(rlim_t limit)
+{
+    return limit == RLIM_INFINITY ? -1 : (int64_t)limit;
+}
+
 int bc_read_facts(bc_facts *facts)
 {
+    struct rlimit descriptors;
     memset(facts, 0, sizeof *facts);
     facts->capabilities = effective_capabilities();
     facts->network_namespace = namespace_inode("/proc/self/ns/net");
     facts->pid_namespace = namespace_inode("/proc/self/ns/pid");
     facts->user_namespace = namespace_inode("/proc/self/ns/user");
-    facts->owns_network_namespace = owns_network_namespace(facts->user_namespace);
+    facts->owns_network_namespace = owns_network_namespace();
     facts->unprivileged_port_start =
         read_number("/proc/sys/net/ipv4/ip_unprivileged_port_start");
     read_numbers("/proc/sys/net/ipv4/ip_local_port_range", &facts->ephemeral_low,
@@ -162,5 +166,10 @@ int bc_read_facts(bc_facts *facts)
     facts->loopback_up = loopback_is_up();
     facts->euid = (uint32_t)geteuid();
     facts->clock_ticks = (int32_t)sysconf(_SC_CLK_TCK);
+    facts->descriptors_soft = facts->descriptors_hard = -1;
+    if (getrlimit(RLIMIT_NOFILE, &descriptors) == 0) {
+        facts->descriptors_soft = limit_of(descriptors.rlim_cur);
+        facts->descriptors_hard = limit_of(descriptors.rlim_max);
+    }
     return BC_OK;
 }

@@ -14,6 +14,30 @@ uint32_t bc_interface_index(const char *name)
     return if_nametoindex(name);
 }
 
+/* The leading ones of a netmask; 255 where there is none. */
+static uint8_t prefix_of(const struct sockaddr *mask, int family)
+{
+    uint8_t bytes[16];
+    size_t size = 0;
+    uint8_t bits = 0;
+    if (mask == NULL) {
+        return 255;
+    }
+    if (family == AF_INET) {
+        size = sizeof(struct in_addr);
+        memcpy(bytes, &((const struct sockaddr_in *)(const void *)mask)->sin_addr,
+               size);
+    } else if (family == AF_INET6) {
+        size = sizeof(struct in6_addr);
+        memcpy(bytes, &((const struct sockaddr_in6 *)(const void *)mask)->sin6_addr,
+               size);
+    }
+    while (bits < size * 8 && (bytes[bits / 8] & (0x80U >> bits % 8)) != 0) {
+        bits++;
+    }
+    return bits;
+}
+
 int bc_list_addresses(bc_interface_address *out, size_t capacity, size_t *count,
                       bc_error *error)
 {
@@ -41,6 +65,8 @@ int bc_list_addresses(bc_interface_address *out, size_t capacity, size_t *count,
         }
         row.index = if_nametoindex(one->ifa_name);
         row.up = (one->ifa_flags & (unsigned)IFF_UP) != 0;
+        row.running = (one->ifa_flags & (unsigned)IFF_RUNNING) != 0;
+        row.prefix = prefix_of(one->ifa_netmask, one->ifa_addr->sa_family);
         (void)bc__copy_text(one->ifa_name, row.interface, sizeof row.interface);
         if (*count < capacity) {
             out[*count] = row;

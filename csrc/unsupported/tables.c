@@ -75,5 +75,15 @@ int bc_read_facts(bc_facts *facts)
     facts->euid = (uint32_t)geteuid();
 #endif
     facts->clock_ticks = 100;
+    facts->descriptors_soft = facts->descriptors_hard = -1;
     return BC_OK;
+}
+
+int bc_read_confinement(int family, const char *cgroup, bc_confinement *out)
+{
+    (void)family;
+    (void)cgroup;
+    memset(out, 0, sizeof *out);
+    out->bind_programs = out->socket_programs = -1;
+    return BC_E_UNSUPPORTED;
 }

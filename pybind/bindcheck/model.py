@@ -279,6 +279,8 @@ class Facts:
     ipv6_disabled_loopback: bool | None
     loopback_up: bool | None
     clock_ticks: int
+    descriptor_limits: tuple[int | None, int | None] | None = None
+    """RLIMIT_NOFILE, soft and hard; None in it is "unlimited"."""
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -291,6 +293,39 @@ class InterfaceAddress:
     interface: str
     index: int
     up: bool
+    running: bool = True
+    """Whether the interface has a carrier."""
+    prefix: int | None = None
+    """How many leading bits name its network."""
+    tentative: bool = False
+    """IPv6: the kernel has not finished looking for duplicates."""
+    duplicate: bool = False
+    """IPv6: another machine on the link has it."""
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class Confinement:
+    """What restricts the calling process; None is "not told here"."""
+
+    seccomp: int | None = None
+    """0 none, 1 strict, 2 a filter."""
+    no_new_privileges: bool | None = None
+    bind_filter: NativeCode | None = None
+    """What a system call filter says to a bind() that the kernel answers with EBADF."""
+    socket_filter: NativeCode | None = None
+    """What it says to a socket() that the kernel answers with EINVAL."""
+    bind_programs: int | None = None
+    """BPF programs of the cgroup that judge bind()."""
+    socket_programs: int | None = None
+    """BPF programs of the cgroup that judge socket()."""
+    cgroup: str | None = None
+    selinux_enforcing: bool | None = None
+    label: str | None = None
+    """What SELinux or AppArmor calls this process."""
+    modules: tuple[str, ...] = ()
+    """The kernel's active security modules."""
+    kernel: str = ""
+    """The kernel's release."""
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -358,6 +393,13 @@ class Snapshot:
     address_in_use: NativeCode | None = None
     permission_denied: NativeCode | None = None
     address_not_available: NativeCode | None = None
+    invalid_argument: NativeCode | None = None
+    confinement: Confinement | None = None
+    """Read where a refusal is not explained otherwise."""
+    ipv6_disabled_on: tuple[str, ...] = ()
+    """The interfaces on which IPv6 is switched off."""
+    open_files: tuple[int, int] | None = None
+    """How many files the whole system has open, and may have."""
     user: str | None = None
     observed_at: float = 0.0
     """Seconds since the epoch."""

@@ -14,6 +14,7 @@ from bindcheck._native import ffi, lib
 from bindcheck.errors import NativeError, StaleExtensionError
 from bindcheck.model import (
     Attempt,
+    Confinement,
     Endpoint,
     Facts,
     InterfaceAddress,
@@ -467,6 +468,7 @@ def read_facts() -> Facts:
     raw = ffi.new("bc_facts *")
     lib.bc_read_facts(raw)
     ephemeral = (raw.ephemeral_low, raw.ephemeral_high)
+    descriptors = (_count(raw.descriptors_soft), _count(raw.descriptors_hard))
     return Facts(
         euid=raw.euid,
         capabilities=raw.capabilities,
@@ -486,6 +488,22 @@ def read_facts() -> Facts:
         ipv6_disabled_loopback=_boolean(raw.ipv6_disabled_loopback),
         loopback_up=_boolean(raw.loopback_up),
         clock_ticks=raw.clock_ticks,
+        descriptor_limits=descriptors,
+    )
+
+
+def read_confinement(family: Family, cgroup: str | None) -> Confinement:
+    """Ask what judges the calls of this process; `cgroup` is its cgroup v2 folder."""
+    raw = ffi.new("bc_confinement *")
+    folder = ffi.NULL if cgroup is None else cgroup.encode("utf-8", "surrogateescape")
+    lib.bc_read_confinement(FAMILY_NUMBERS[family], folder, raw)
+    codes = (raw.bind_filter, raw.socket_filter)
+    bind, socket = (error(Domain.ERRNO, code) if code else None for code in codes)
+    return Confinement(
+        bind_filter=bind,
+        socket_filter=socket,
+        bind_programs=_count(raw.bind_programs),
+        socket_programs=_count(raw.socket_programs),
     )
 
 
@@ -507,6 +525,8 @@ def list_addresses() -> tuple[InterfaceAddress, ...]:
             interface=_text(ffi.string(one.interface)),
             index=one.index,
             up=bool(one.up),
+            running=bool(one.running),
+            prefix=one.prefix if one.prefix <= 128 else None,
         )
         for one in rows[0 : count[0]]
     )

@@ -17,11 +17,13 @@ from bindcheck.rules.cgroup import path_of
 from bindcheck.rules.holders import covering_listener
 from bindcheck.rules.ownership import INITIAL_PID_NAMESPACE, Asking, owner_of
 from bindcheck.rules.program import program_of
-from bindcheck.words import Domain, OwnerKind, Protocol, State
+from bindcheck.words import Domain, Family, OwnerKind, Protocol, State
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from bindcheck.model import InterfaceAddress
 
 
 # Not sys.platform itself, whose branches type checkers leave out.
@@ -74,6 +76,7 @@ class Observer:
             address_in_use=native.error(Domain.ERRNO, errno.EADDRINUSE),
             permission_denied=native.error(Domain.ERRNO, errno.EACCES),
             address_not_available=native.error(Domain.ERRNO, errno.EADDRNOTAVAIL),
+            invalid_argument=native.error(Domain.ERRNO, errno.EINVAL),
             user=user_name(self.facts.euid),
             observed_at=time.time(),
         )
@@ -93,7 +96,43 @@ class Observer:
 
     def with_addresses(self, snapshot: Snapshot) -> Snapshot:
         """Add the addresses that the interfaces have."""
-        return replace(snapshot, addresses=native.list_addresses())
+        return replace(
+            snapshot,
+            addresses=_with_flags(native.list_addresses()),
+            ipv6_disabled_on=_ipv6_disabled_on(),
+        )
+
+    def with_confinement(self, snapshot: Snapshot, family: Family | None) -> Snapshot:
+        """Add what judges the calls of this process before the kernel does."""
+        status = _own_status()
+        seccomp, no_new = status.get("Seccomp"), status.get("NoNewPrivs")
+        path = _own_cgroup()
+        mount = _cgroup_mount()
+        # A filter may end a process that makes a call which it does not know.
+        ask = seccomp == "0" and mount is not None and path is not None
+        asked = native.read_confinement(
+            family or Family.INET, f"{mount}{path}" if ask else None
+        )
+        enforcing = _read_line("/sys/fs/selinux/enforce")
+        modules = _read_line("/sys/kernel/security/lsm")
+        held = replace(
+            asked,
+            seccomp=int(seccomp) if seccomp else None,
+            no_new_privileges=no_new == "1" if no_new else None,
+            cgroup=path,
+            selinux_enforcing=enforcing == "1" if enforcing else None,
+            label=_read_line("/proc/self/attr/current"),
+            modules=tuple(modules.split(",")) if modules else (),
+            kernel=_kernel(),
+        )
+        return replace(snapshot, confinement=held)
+
+    def with_open_files(self, snapshot: Snapshot) -> Snapshot:
+        """Add how many files the system has open; none where that needs one too many."""
+        parts = (_read_line("/proc/sys/fs/file-nr") or "").split()
+        if len(parts) != 3:
+            return snapshot
+        return replace(snapshot, open_files=(int(parts[0]), int(parts[2])))
 
     def with_redirections(
         self, snapshot: Snapshot, protocol: Protocol, port: int
@@ -458,6 +497,76 @@ def _reserved_ports() -> tuple[tuple[int, int], ...]:
         return ()
     ranges = (part.partition(b"-") for part in parts if part)
     return tuple((int(low), int(high or low)) for low, _, high in ranges)
+
+
+# include/uapi/linux/if_addr.h
+_IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x08, 0x40
+
+
+def _with_flags(
+    addresses: Sequence[InterfaceAddress],
+) -> tuple[InterfaceAddress, ...]:
+    """Add what getifaddrs() does not tell: is an IPv6 address ready to be used?"""
+    flags = {}
+    try:
+        with open("/proc/self/net/if_inet6", "rb") as file:
+            for line in file:
+                packed, index, _, _, flag, _ = line.decode().split()
+                flags[bytes.fromhex(packed), int(index, 16)] = int(flag, 16)
+    except (OSError, ValueError):
+        return tuple(addresses)
+    return tuple(
+        replace(
+            one,
+            tentative=bool(flags.get((one.packed, one.index), 0) & _IFA_F_TENTATIVE),
+            duplicate=bool(flags.get((one.packed, one.index), 0) & _IFA_F_DADFAILED),
+        )
+        for one in addresses
+    )
+
+
+def _ipv6_disabled_on() -> tuple[str, ...]:
+    """Read net.ipv6.conf.INTERFACE.disable_ipv6 of every interface."""
+    folder = "/proc/sys/net/ipv6/conf"
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 - pathlib costs start-up time
+    except OSError:
+        return ()
+    return tuple(
+        name
+        for name in names
+        if name not in ("all", "default")
+        and _read_line(f"{folder}/{name}/disable_ipv6") == "1"
+    )
+
+
+def _own_status() -> dict[str, str]:
+    """The lines of /proc/self/status."""
+    try:
+        with open("/proc/self/status", "rb") as file:
+            parts = [line.partition(b":") for line in file]
+    except OSError:
+        return {}
+    return {_decode(name): _decode(value.strip()) for name, _, value in parts}
+
+
+def _own_cgroup() -> str | None:
+    """The path of our cgroup of version 2, below its mount."""
+    try:
+        with open("/proc/self/cgroup", "rb") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return None
+    return next((_decode(one[3:]) for one in lines if one.startswith(b"0::/")), None)
+
+
+def _read_line(path: str) -> str | None:
+    """A short file of one line; None where it cannot be read or is empty."""
+    try:
+        with open(path, "rb") as file:
+            return _decode(file.read(4096).strip(b"\n\0 ")) or None
+    except OSError:
+        return None
 
 
 def _kernel() -> str:
