@@ -15,6 +15,8 @@ from bindcheck.options import NAMED, check_options, fitting
 from bindcheck.records import replace
 from bindcheck.rules.decide import is_in_use
 from bindcheck.rules.holders import blockers, kind_of, overlapping
+from bindcheck.rules.refusals import repaired
+from bindcheck.rules.resources import range_rows
 from bindcheck.target import ANY4, ANY6, make_target
 from bindcheck.trials import attempt_harmlessly, could_take_datagrams, try_changes
 from bindcheck.words import Family, Kind
@@ -48,7 +50,22 @@ def examine(
         if isinstance(target, Attempt):
             yield _unresolved(request, replace(target, options=options), observer)
         else:
-            yield _examine(request, target, fitting(options, target), observer)
+            suited = fitting(options, target)
+            found = _examine(request, target, suited, observer)
+            if suited is not options:
+                dropped = Notice(
+                    code="v6only-not-applied",
+                    text=f"IPV6_V6ONLY is an option of IPv6 sockets: {target.address} "
+                    "was asked about without it",
+                )
+                found = _with_limit(found, dropped)
+            yield found
+
+
+def _with_limit(found: Examination, limit: Notice) -> Examination:
+    snapshot = found.snapshot
+    limits = (*snapshot.limits, limit)
+    return replace(found, snapshot=replace(snapshot, limits=limits))
 
 
 def _examine_wildcards(
@@ -62,11 +79,9 @@ def _examine_wildcards(
         if no_inet6 and request.family is None:
             skipped = Notice(
                 code="ipv6-skipped",
-                text="this machine has no IPv6: [::] was not asked about",
+                text="no IPv6 socket can be made here: [::] was not asked about",
             )
-            snapshot = found.snapshot
-            limits = (*snapshot.limits, skipped)
-            found = replace(found, snapshot=replace(snapshot, limits=limits))
+            found = _with_limit(found, skipped)
         yield found
     if request.family is Family.INET or (no_inet6 and request.family is None):
         return
@@ -117,11 +132,16 @@ def _examine(
         wanted = [one.socket for one in quiet(works) if one.socket is not None]
         return replace(works, snapshot=observer.with_owners(works.snapshot, wanted))
     if not is_in_use(attempt) and attempt.ok is False:
-        snapshot = observer.with_addresses(snapshot)
-        snapshot = _with_owners(target, options, snapshot, observer)
-    elif not overlapping(target, options, snapshot) and target.port:
+        snapshot = _with_refusal(attempt, snapshot, observer)
+    elif target.port == 0:
+        rows = range_rows(target, options, snapshot)
+        snapshot = observer.with_owners(snapshot, rows)
+        snapshot = observer.with_confinement(snapshot, target.family)
+    elif not overlapping(target, options, snapshot):
         snapshot = observer.with_bound_sockets(snapshot, target.port)
         snapshot = _with_owners(target, options, snapshot, observer)
+        if not overlapping(target, options, snapshot):
+            snapshot = observer.with_confinement(snapshot, target.family)
     trials = try_changes(attempt, snapshot)
     if is_in_use(attempt) and any(one.ok and one.native for one in trials):
         # The holder may have gone between the attempt and the trial that worked. The
@@ -153,6 +173,18 @@ def _finish(
         came_free=came_free,
         paired=request.host is None,
     )
+
+
+def _with_refusal(attempt: Attempt, snapshot: Snapshot, observer: Observer) -> Snapshot:
+    """Observe what explains another refusal than "in use", and what comes after it."""
+    name = attempt.error.name if attempt.error else None
+    if name in ("EMFILE", "ENFILE"):
+        return observer.with_open_files(snapshot) if name == "ENFILE" else snapshot
+    target, options = attempt.target, attempt.options
+    snapshot = observer.with_addresses(snapshot)
+    snapshot = observer.with_confinement(snapshot, target.family)
+    complete = repaired(target, options, snapshot)
+    return _with_owners(complete, options, snapshot, observer)
 
 
 def _with_owners(

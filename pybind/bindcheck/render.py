@@ -243,14 +243,15 @@ def _tried(one: Diagnosis) -> str:
     """The trials of options in one line, with their native results."""
     parts = []
     for trial in one.trials:
-        for name in trial.changed:
-            if name == "port" or trial.ok is None:
+        for name, value in trial.changed.items():
+            if name in ("port", "protocol") or trial.ok is None:
                 continue
             result = (
                 "works" if trial.ok else f"{trial.error.code if trial.error else ''}"
             )
             predicted = "" if trial.native else " (predicted)"
-            parts.append(f"{option_name(name)} {result}{predicted}")
+            without = "without " if value is False else ""
+            parts.append(f"{without}{option_name(name)} {result}{predicted}")
     if not parts:
         return ""
     text = f"tried: {', '.join(parts)}"
@@ -267,7 +268,8 @@ def _tried(one: Diagnosis) -> str:
 def _next_errors(one: Diagnosis) -> list[Line]:
     lines = []
     for following in one.next_errors:
-        lines.append(Line(f"and then: {_error(following.error)}", "yellow"))
+        why = "" if following.blockers else f" ({following.cause})"
+        lines.append(Line(f"and then: {_error(following.error)}{why}", "yellow"))
         seen = set()
         for index in following.blockers:
             blocker = one.blockers[index]

@@ -11,13 +11,15 @@ from __future__ import annotations
 from bindcheck import native
 from bindcheck.model import Attempt, NativeCode, Options, Snapshot, Target, Trial
 from bindcheck.records import replace
-from bindcheck.rules.decide import is_in_use
+from bindcheck.rules.address import is_mapped, may_come
+from bindcheck.rules.decide import IN_USE, is_in_use
 from bindcheck.rules.holders import Overlapping, asker, overlapping
 from bindcheck.rules.overlap import coverage
-from bindcheck.rules.refusals import is_privileged
+from bindcheck.rules.permission import REFUSED, is_privileged
+from bindcheck.rules.refusals import is_v6only, objections
 from bindcheck.rules.sharing import Asker, conflicts
 from bindcheck.target import ANY4, ANY6, MAPPED_PREFIX, make_target
-from bindcheck.words import Blocks, Family, SocketType, Step
+from bindcheck.words import Blocks, CauseCode, Family, Protocol, SocketType, Step
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -53,9 +55,11 @@ def could_take_datagrams(target: Target, options: Options) -> bool:
 def try_changes(attempt: Attempt, snapshot: Snapshot) -> tuple[Trial, ...]:
     """Repeat a failed attempt with one thing changed at a time."""
     target, options = attempt.target, attempt.options
-    if attempt.step is Step.BIND and is_privileged(target, snapshot.facts):
-        return _other_port(attempt)
-    if not is_in_use(attempt) or attempt.step is not Step.BIND or target.port == 0:
+    if attempt.step is not Step.BIND or attempt.ok is not False:
+        return ()
+    if not is_in_use(attempt):
+        return _try_refused(attempt, snapshot)
+    if target.port == 0:
         return ()
     trials = []
     if options.reuse_address is None:
@@ -83,27 +87,80 @@ def _try(
     )
 
 
-def _other_port(attempt: Attempt) -> tuple[Trial, ...]:
-    """A port that needs no privilege: 80 becomes 8080, 443 becomes 8443."""
-    target = attempt.target
-    port = 8000 + target.port
-    if target.family is None:
+def _try_refused(attempt: Attempt, snapshot: Snapshot) -> tuple[Trial, ...]:
+    """What tells one refusal from another, or helps."""
+    target, options = attempt.target, attempt.options
+    name = attempt.error.name if attempt.error else None
+    found = objections(target, options, snapshot)
+    if name in REFUSED:
+        return _try_policy(attempt, snapshot)
+    if found == (CauseCode.ADDRESS_NOT_LOCAL,) and may_come(target, snapshot):
+        # Nothing arrives for an address that is not here.
+        return (_try(attempt, snapshot, {"freebind": True}),)
+    if name == "EINVAL" and is_mapped(target) and is_v6only(options, snapshot):
+        return (_try(attempt, snapshot, {"v6only": False}),)
+    return ()
+
+
+def _try_policy(attempt: Attempt, snapshot: Snapshot) -> tuple[Trial, ...]:
+    """Is it the port, the protocol, or every bind that is refused?"""
+    target, held = attempt.target, snapshot.confinement
+    if target.port == 0 or (held is not None and held.bind_filter is not None):
         return ()
-    elsewhere = make_target(
-        target.family, target.packed, port, target.protocol, scope_id=target.scope_id
+    trials: list[Trial] = []
+    privileged = is_privileged(target, snapshot.facts)
+    if privileged:
+        trials += _other_ports(attempt, snapshot)
+    if not any(trial.ok or _is_address_refused(trial) for trial in trials):
+        trials.append(_try_elsewhere(attempt, port=0))
+    if not privileged and target.protocol is Protocol.TCP:
+        # Only where nobody receives: the bind could take his datagrams.
+        listing = native.list_sockets(Protocol.UDP, target.port)
+        if listing.source is not None and not listing.sockets:
+            trials.append(_try_elsewhere(attempt, protocol=Protocol.UDP))
+    return tuple(trials)
+
+
+def _other_ports(attempt: Attempt, snapshot: Snapshot) -> list[Trial]:
+    """Ports that need no privilege: 80 becomes 8080, 443 becomes 8443; else others."""
+    trials: list[Trial] = []
+    start = snapshot.facts.unprivileged_port_start or 0
+    for base in (8000, 9000, 10000):
+        port = base + attempt.target.port
+        if not start <= port <= 65535:
+            continue
+        trials.append(_try_elsewhere(attempt, port=port))
+        if trials[-1].error is None or trials[-1].error.name not in IN_USE:
+            break
+    return trials
+
+
+def _try_elsewhere(
+    attempt: Attempt, *, port: int | None = None, protocol: Protocol | None = None
+) -> Trial:
+    """The same address with another port or protocol.
+
+    Plain options, without listen(): such a bind never shares a port.
+    """
+    target, options = attempt.target, attempt.options
+    if port is not None:
+        target = replace(target, port=port)
+    if protocol is not None:
+        target = replace(target, protocol=protocol)
+    plain = Options(
+        v6only=options.v6only, device=options.device, freebind=options.freebind
     )
-    # Plain options, without listen(): such a bind never shares a port.
-    options = Options(v6only=attempt.options.v6only, device=attempt.options.device)
-    made = native.probe(elsewhere, options)
-    return (
-        Trial(
-            changed={"port": port},
-            native=True,
-            ok=made.ok,
-            step=made.step,
-            error=made.error,
-        ),
+    made = native.probe(target, plain)
+    changed: dict[str, bool | int | str]
+    changed = {"port": port} if port is not None else {"protocol": str(protocol)}
+    return Trial(
+        changed=changed, native=True, ok=made.ok, step=made.step, error=made.error
     )
+
+
+def _is_address_refused(trial: Trial) -> bool:
+    """The other port got past what judges ports: no policy forbids every bind."""
+    return trial.error is not None and trial.error.name not in REFUSED
 
 
 def _meets_only_inet(target: Target, options: Options, snapshot: Snapshot) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bindcheck.model import Diagnosis, NextError
 from bindcheck.rules import in_use, refusals
 from bindcheck.rules.holders import blockers
-from bindcheck.words import CauseCode, SocketType, Step, Verdict
+from bindcheck.words import SocketType, Step, Verdict
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -81,13 +81,17 @@ def _refused(
     requested: str, attempt: Attempt, trials: tuple[Trial, ...], snapshot: Snapshot
 ) -> Diagnosis:
     target, options = attempt.target, attempt.options
-    causes = refusals.causes(attempt, snapshot)
+    causes = refusals.causes(attempt, trials, snapshot)
+    code = causes[0].code
     found: tuple[Blocker, ...] = ()
     upcoming = [
-        _next(code, snapshot) for code in refusals.later_refusals(attempt, snapshot)
+        NextError(cause=later, error=error)
+        for later in refusals.later_refusals(attempt, code, trials, snapshot)
+        if (error := refusals.error_of(later, snapshot)) is not None
     ]
-    if attempt.step is Step.BIND and snapshot.address_in_use:
-        found = blockers(target, options, snapshot, failed=False)
+    if refusals.asks_who_has_it(attempt, code) and snapshot.address_in_use:
+        complete = refusals.repaired(target, options, snapshot)
+        found = blockers(complete, options, snapshot, failed=False)
         upcoming += [
             NextError(
                 cause=cause.code,
@@ -96,7 +100,6 @@ def _refused(
             )
             for cause in (in_use.causes(attempt, found, snapshot) if found else ())
         ]
-    unexplained = causes[0].code is CauseCode.UNKNOWN
     unanswered = attempt.error is None or _our_own_limit(attempt)
     return Diagnosis(
         requested=requested,
@@ -106,17 +109,9 @@ def _refused(
         causes=causes,
         blockers=found,
         trials=trials,
-        next_errors=tuple(one for one in upcoming if one and not unexplained),
+        next_errors=tuple(upcoming),
         limits=snapshot.limits,
     )
-
-
-def _next(code: CauseCode, snapshot: Snapshot) -> NextError | None:
-    error = {
-        CauseCode.PRIVILEGED_PORT: snapshot.permission_denied,
-        CauseCode.ADDRESS_NOT_LOCAL: snapshot.address_not_available,
-    }.get(code)
-    return NextError(cause=code, error=error) if error else None
 
 
 def _our_own_limit(attempt: Attempt) -> bool:

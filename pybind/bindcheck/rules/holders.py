@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bindcheck.model import Blocker, Release, Snapshot, Socket
 from bindcheck.records import record
+from bindcheck.rules.address import is_link_local
 from bindcheck.rules.overlap import (
     Collision,
     Coverage,
@@ -11,7 +12,6 @@ from bindcheck.rules.overlap import (
     coverage,
     holder_coverage,
 )
-from bindcheck.rules.refusals import is_link_local
 from bindcheck.rules.sharing import Asker, conflicts, devices_meet, sharing
 from bindcheck.words import (
     Blocks,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bindcheck.model import Cause
+from bindcheck.rules.permission import FILTERED, is_filtered
 from bindcheck.words import Blocks, CauseCode, Certainty, Direction, Kind, Step
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -23,11 +24,15 @@ def causes(
     attempt: Attempt, blockers: tuple[Blocker, ...], snapshot: Snapshot
 ) -> tuple[Cause, ...]:
     """Turn blockers into causes, best first; never empty."""
+    if not blockers and is_filtered(attempt, snapshot):
+        return (_bare(CauseCode.SANDBOX, Certainty.CERTAIN),)
     if attempt.target.port == 0:
         return (_bare(CauseCode.EPHEMERAL_PORTS_EXHAUSTED, Certainty.CERTAIN),)
     if not blockers:
         if attempt.step is Step.LISTEN:
             return (_bare(CauseCode.LISTEN_CONFLICT, Certainty.LIKELY),)
+        if _is_intercepted(snapshot):
+            return (_bare(CauseCode.HOST_INTERCEPTED, Certainty.LIKELY),)
         return (_bare(CauseCode.UNSEEN_BLOCKER, Certainty.POSSIBLE),)
     found: dict[CauseCode, list[int]] = {}
     for index, blocker in enumerate(blockers):
@@ -40,6 +45,14 @@ def causes(
         )
         for code, indexes in found.items()
     )
+
+
+def _is_intercepted(snapshot: Snapshot) -> bool:
+    """WSL2 with mirrored networking asks Windows for the port, by a seccomp filter."""
+    held = snapshot.confinement
+    if held is None or held.seccomp != FILTERED:
+        return False
+    return "microsoft" in held.kernel.lower()
 
 
 def code_of(blocker: Blocker, snapshot: Snapshot) -> CauseCode:

@@ -1,37 +1,68 @@
 """Refusals that are not "in use": permission, address, family, argument, resources.
 
-The order of the kernel's own checks (__inet_bind, __inet6_bind) tells which refusal
-comes next once the present one is gone.
+What bind would object to is worked out from the facts in the order of the kernel's own
+checks (__inet_bind, __inet6_bind). The first objection explains the error, the others
+come next once the first is gone. A refusal that none of them explains is a policy's:
+those are asked before the kernel's own checks.
 """
 
 from __future__ import annotations
 
 from bindcheck.model import Cause
-from bindcheck.target import ANY4, ANY6, LOOPBACK6, MAPPED_PREFIX
+from bindcheck.records import replace
+from bindcheck.rules.address import (
+    address_refusal,
+    having,
+    is_link_local,
+    is_mapped,
+    is_multicast6,
+    with_zone,
+)
+from bindcheck.rules.permission import is_privileged, policy
+from bindcheck.rules.resources import exhausted
 from bindcheck.words import CauseCode, Certainty, Family, SocketType, Step
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from bindcheck.model import Attempt, Facts, Snapshot, Target
+    from collections.abc import Sequence
 
-CAP_NET_BIND_SERVICE = 10
+    from bindcheck.model import Attempt, NativeCode, Options, Snapshot, Target, Trial
+
+_ERRORS = {
+    CauseCode.PRIVILEGED_PORT: "EACCES",
+    CauseCode.ADDRESS_NOT_LOCAL: "EADDRNOTAVAIL",
+    CauseCode.ADDRESS_TENTATIVE: "EADDRNOTAVAIL",
+    CauseCode.ADDRESS_DUPLICATE: "EADDRNOTAVAIL",
+    CauseCode.FAMILY_DISABLED: "EADDRNOTAVAIL",
+    CauseCode.INVALID_ARGUMENT: "EINVAL",
+    CauseCode.OPTION_CONFLICT: "EINVAL",
+    CauseCode.SCOPE_MISSING: "EINVAL",
+}
+_ABOUT_THE_ADDRESS = frozenset(
+    code for code, name in _ERRORS.items() if name == "EADDRNOTAVAIL"
+)
+_POLICIES = frozenset({CauseCode.SANDBOX, CauseCode.SECURITY_MODULE})
+_BEFORE_BIND = frozenset({*_POLICIES, CauseCode.OPTION_NOT_PERMITTED})
 
 
-def causes(attempt: Attempt, snapshot: Snapshot) -> tuple[Cause, ...]:
-    """Explain a failed attempt by its step and error name; never empty."""
+def causes(
+    attempt: Attempt, trials: Sequence[Trial], snapshot: Snapshot
+) -> tuple[Cause, ...]:
+    """Explain a failed attempt by its step, its error and the facts; never empty."""
     name = attempt.error.name if attempt.error else None
-    code = None
-    if name in ("EMFILE", "ENFILE"):
-        code = CauseCode.DESCRIPTOR_LIMIT
-    elif attempt.step is Step.RESOLVE:
+    policies = policy(attempt, trials, snapshot)
+    if policies:
+        return policies
+    code = exhausted(name)
+    if code is None and attempt.step is Step.RESOLVE:
         # A literal address fails by its zone.
         zone = attempt.target.address is not None
         code = CauseCode.SCOPE_UNKNOWN if zone else CauseCode.NAME_NOT_RESOLVED
-    elif attempt.step is Step.SOCKET:
+    elif code is None and attempt.step is Step.SOCKET:
         code = _at_socket(name)
-    elif attempt.step is Step.SETSOCKOPT:
+    elif code is None and attempt.step is Step.SETSOCKOPT:
         code = _at_option(name, attempt.argument)
-    elif attempt.step is Step.BIND:
+    elif code is None and attempt.step is Step.BIND:
         code = _at_bind(name, attempt, snapshot)
     if code is None:
         return (Cause(code=CauseCode.UNKNOWN, certainty=Certainty.POSSIBLE),)
@@ -39,60 +70,81 @@ def causes(attempt: Attempt, snapshot: Snapshot) -> tuple[Cause, ...]:
     return (Cause(code=code, certainty=certainty),)
 
 
-def is_privileged(target: Target, facts: Facts) -> bool:
-    """Whether this port needs a capability that the caller has not.
-
-    CAP_NET_BIND_SERVICE counts in the user namespace that owns the network namespace.
-    """
-    start = facts.unprivileged_port_start
-    if start is None or not 0 < target.port < start:
-        return False
-    capable = bool(facts.capabilities >> CAP_NET_BIND_SERVICE & 1)
-    return not capable or facts.owns_network_namespace is False
-
-
-def is_foreign(target: Target, snapshot: Snapshot, device: int = 0) -> bool:
-    """Whether no interface has the target's address (and none is needed to).
-
-    An IPv6 address must be one of the interface that the socket is bound to.
-    """
-    packed = target.packed
-    if packed.startswith(MAPPED_PREFIX):
-        packed = packed[12:]
-    if packed in (ANY4, ANY6) or not snapshot.addresses:
-        return False
-    if len(packed) == len(ANY4) and packed[0] == 127:
-        return False
-    if target.family is Family.INET or not device:
-        return all(one.packed != packed for one in snapshot.addresses)
-    here = (one.packed for one in snapshot.addresses if one.index == device)
-    return packed not in here
-
-
-def later_refusals(attempt: Attempt, snapshot: Snapshot) -> tuple[CauseCode, ...]:
-    """What the kernel would object to next, except "in use"."""
-    name = attempt.error.name if attempt.error else None
-    if attempt.step is not Step.BIND:
+def objections(
+    target: Target, options: Options, snapshot: Snapshot
+) -> tuple[CauseCode, ...]:
+    """What bind objects to, in the kernel's order, but "in use"."""
+    privileged = is_privileged(target, snapshot.facts)
+    port = (CauseCode.PRIVILEGED_PORT,) if privileged else ()
+    if target.family not in (Family.INET, Family.INET6):
         return ()
-    target = attempt.target
-    if name == "EADDRNOTAVAIL" and target.family is Family.INET:
-        privileged = is_privileged(target, snapshot.facts)
-        return (CauseCode.PRIVILEGED_PORT,) if privileged else ()
-    if name == "EACCES" and target.family is Family.INET6:
-        foreign = is_foreign(target, snapshot)
-        return (CauseCode.ADDRESS_NOT_LOCAL,) if foreign else ()
-    return ()
+    if target.family is Family.INET:
+        code = address_refusal(target, options, snapshot)
+        return (code, *port) if code else port
+    if is_multicast6(target) and target.protocol.type is SocketType.STREAM:
+        return (CauseCode.INVALID_ARGUMENT,)
+    found = [*port]
+    if is_mapped(target) and is_v6only(options, snapshot):
+        found.append(CauseCode.OPTION_CONFLICT)
+    complete = with_zone(target, options, snapshot)
+    lacks = is_link_local(target) and target.scope_id is None
+    if lacks and options.device is None:
+        found.append(CauseCode.SCOPE_MISSING)
+    code = address_refusal(complete, options, snapshot)
+    return (*found, code) if code else tuple(found)
 
 
-def is_link_local(target: Target) -> bool:
-    """Whether it is an IPv6 address that needs a zone: fe80::/10, or ff02::/16 for UDP."""
-    packed = target.packed
-    if len(packed) != len(ANY6):
+def later_refusals(
+    attempt: Attempt, code: CauseCode, trials: Sequence[Trial], snapshot: Snapshot
+) -> tuple[CauseCode, ...]:
+    """What the kernel objects to next, once the cause `code` is gone; not "in use"."""
+    if attempt.target.family is None:
+        return ()
+    found = objections(attempt.target, attempt.options, snapshot)
+    if attempt.step is not Step.BIND:
+        found = found if code in _BEFORE_BIND else ()
+    elif code in found:
+        found = found[found.index(code) + 1 :]
+    elif code not in _POLICIES:
+        found = ()
+    if any(trial.ok and "port" in trial.changed for trial in trials):
+        # The address is fine: it could be bound with another port.
+        found = tuple(one for one in found if one not in _ABOUT_THE_ADDRESS)
+    return found
+
+
+def asks_who_has_it(attempt: Attempt, code: CauseCode) -> bool:
+    """Whether the port counts once this cause is gone."""
+    if code in (CauseCode.INVALID_ARGUMENT, CauseCode.UNKNOWN):
         return False
-    multicast = packed[0] == 0xFF and packed[1] & 0x0F in (1, 2)
-    if multicast and target.protocol.type is SocketType.DATAGRAM:
-        return True
-    return packed[0] == 0xFE and packed[1] & 0xC0 == 0x80
+    return attempt.step is Step.BIND or code in _BEFORE_BIND
+
+
+def repaired(target: Target, options: Options, snapshot: Snapshot) -> Target:
+    """The target with the zone that the remedy names, where it has none or a wrong one."""
+    elsewhere = is_link_local(target) and not having(
+        target, snapshot, target.scope_id or 0
+    )
+    if elsewhere and target.scope_id is not None:
+        target = replace(target, scope_id=None)
+    return with_zone(target, options, snapshot)
+
+
+def error_of(code: CauseCode, snapshot: Snapshot) -> NativeCode | None:
+    """The native error that an objection of bind gives."""
+    known = (
+        snapshot.permission_denied,
+        snapshot.address_not_available,
+        snapshot.invalid_argument,
+    )
+    return next((one for one in known if one and one.name == _ERRORS.get(code)), None)
+
+
+def is_v6only(options: Options, snapshot: Snapshot) -> bool:
+    """Whether an IPv6 socket of this attempt is for IPv6 alone."""
+    if options.v6only is not None:
+        return options.v6only
+    return bool(snapshot.facts.bind_v6only)
 
 
 def _at_socket(name: str | None) -> CauseCode | None:
@@ -106,33 +158,18 @@ def _at_socket(name: str | None) -> CauseCode | None:
 def _at_option(name: str | None, argument: str | None) -> CauseCode | None:
     if argument == "SO_BINDTODEVICE" and name == "ENODEV":
         return CauseCode.DEVICE_UNKNOWN
-    return CauseCode.OPTION_NOT_PERMITTED if name == "EPERM" else None
+    return CauseCode.OPTION_NOT_PERMITTED if name in ("EPERM", "EACCES") else None
 
 
 def _at_bind(
     name: str | None, attempt: Attempt, snapshot: Snapshot
 ) -> CauseCode | None:
-    target, facts = attempt.target, snapshot.facts
-    if name == "EACCES" and is_privileged(target, facts):
-        return CauseCode.PRIVILEGED_PORT
-    if name == "EADDRNOTAVAIL":
-        if _lost_family(target, facts):
-            return CauseCode.FAMILY_DISABLED
-        # Without the list of addresses the error says it alone.
-        device = snapshot.devices.get(attempt.options.device or "", 0)
-        device = device or target.scope_id or 0
-        foreign = is_foreign(target, snapshot, device) or not snapshot.addresses
-        return CauseCode.ADDRESS_NOT_LOCAL if foreign else None
-    if name == "EINVAL" and is_link_local(target) and target.scope_id is None:
-        return CauseCode.SCOPE_MISSING
-    if name == "ENODEV" and target.scope_id is not None:
+    found = objections(attempt.target, attempt.options, snapshot)
+    for code in found:
+        if _ERRORS[code] == name:
+            return code
+    if name == "ENODEV" and attempt.target.scope_id is not None:
         return CauseCode.SCOPE_UNKNOWN
+    if name == "EADDRNOTAVAIL" and not snapshot.addresses:
+        return CauseCode.ADDRESS_NOT_LOCAL  # the error says it alone
     return None
-
-
-def _lost_family(target: Target, facts: Facts) -> bool:
-    """An IPv6 address is missing because IPv6 is off here."""
-    if target.family is not Family.INET6 or target.packed.startswith(MAPPED_PREFIX):
-        return False
-    loopback = target.packed == LOOPBACK6
-    return bool(facts.ipv6_disabled_loopback if loopback else facts.ipv6_disabled)

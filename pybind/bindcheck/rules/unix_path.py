@@ -231,7 +231,7 @@ def _refused(attempt: Attempt, snapshot: Snapshot) -> Cause:
     name = attempt.error.name if attempt.error else None
     target, facts = attempt.target, snapshot.path
     if attempt.step is not Step.BIND:
-        return refusals.causes(attempt, snapshot)[0]
+        return refusals.causes(attempt, (), snapshot)[0]
     if len(target.packed) > LONGEST_NAME:
         return Cause(code=CauseCode.PATH_TOO_LONG, certainty=Certainty.CERTAIN)
     code = _BY_ERROR.get(name or "") if is_path(target) else None

@@ -41,7 +41,7 @@ def decide(requested: str, attempt: Attempt, snapshot: Snapshot) -> Diagnosis:
 def _cause(attempt: Attempt, snapshot: Snapshot) -> Cause:
     name = attempt.error.name if attempt.error else None
     if attempt.step is not Step.BIND:
-        return refusals.causes(attempt, snapshot)[0]
+        return refusals.causes(attempt, (), snapshot)[0]
     if name == "EACCES" and attempt.target.port > LAST_PRIVILEGED_PORT:
         name = None
     unknown = (CauseCode.UNKNOWN, Certainty.POSSIBLE)

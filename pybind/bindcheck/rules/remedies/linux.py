@@ -23,6 +23,7 @@ _OPTIONS = {
     "reuse_address": "SO_REUSEADDR",
     "reuse_port": "SO_REUSEPORT",
     "v6only": "IPV6_V6ONLY",
+    "freebind": "IP_FREEBIND",
 }
 
 
