@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,8 @@ def test_exhausted_ephemeral_range() -> None:
         assert codes(found) == [CauseCode.EPHEMERAL_PORTS_EXHAUSTED]
         assert found.causes[0].evidence == (
             "net.ipv4.ip_local_port_range = 40000 40001",
+            "2 of 2 ports taken for 127.0.0.1 (tcp)",
+            f"2 by this process (pid {os.getpid()})",
         )
         assert only(bindcheck.diagnose("127.0.0.2:0")).verdict is Verdict.BINDABLE
 

@@ -57,11 +57,41 @@ def _lists_sockets() -> bool:
     return native.list_sockets(Protocol.TCP, 1).source is not None
 
 
+def _can_make_user_namespace() -> bool:
+    pid = os.fork()
+    if pid == 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        os._exit(0 if libc.unshare(0x10000000) == 0 else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def _has_landlock() -> bool:
+    from tests.support import landlock
+
+    return landlock.has_network_rules()
+
+
+def _can_filter() -> bool:
+    from tests.support import seccomp
+
+    return seccomp.can_filter()
+
+
+def _can_refuse_in_cgroup() -> bool:
+    from tests.support import bpf
+
+    return bpf.can_refuse()
+
+
 CHECKS: dict[str, Callable[[], bool]] = {
     "root": _is_root,
     "network namespaces": _can_make_network_namespace,
     "IPv6": _has_inet6,
     "socket tables": _lists_sockets,
+    "user namespaces": _can_make_user_namespace,
+    "Landlock for the network": _has_landlock,
+    "system call filters": _can_filter,
+    "cgroup BPF": _can_refuse_in_cgroup,
     "unix sockets": _has_unix_sockets,
     "vsock": _has_vsock,
 }
