@@ -24,7 +24,7 @@
 /* cffi: begin */
 
 /* Raised by one whenever anything below changes its meaning or layout. */
-#define BC_ABI 2
+#define BC_ABI 3
 
 /* More than any system takes as the name of a socket (Linux 108, macOS 104). */
 #define BC_NAME_BYTES 256

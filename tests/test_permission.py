@@ -319,14 +319,27 @@ class TestSystemCallFilter:
         assert [[one.code for one in each] for each in limits] == [["ipv6-skipped"]]
         assert "no IPv6 socket can be made here" in limits[0][0].text
 
-    @needs("system call filters", "IPv6")
-    def test_an_option_may_be_refused(self) -> None:
-        """SO_BINDTODEVICE of an interface that is not there needs no privilege."""
-        found = in_child(
-            lambda: seccomp.refuse_bind(errno.EPERM),
-            lambda: only(bindcheck.diagnose("127.0.0.1:0", device="nope0")),
+    @needs("system call filters", "root", "network namespaces", "socket tables")
+    @pytest.mark.parametrize("code", [errno.EPERM, errno.EACCES])
+    def test_an_option_is_refused(self, holder: Holder, code: int) -> None:
+        holder.bind(port=80, listen=True)
+
+        def ask() -> Diagnosis:
+            seccomp.refuse_options(code)
+            return only(bindcheck.diagnose("127.0.0.1:80", reuse_address=True))
+
+        found = as_user(NOBODY, ask)
+        assert (found.attempt.step, error_of(found)) == (
+            Step.SETSOCKOPT,
+            errno.errorcode[code],
         )
-        assert codes(found) == [CauseCode.DEVICE_UNKNOWN]
+        assert codes(found) == [CauseCode.OPTION_NOT_PERMITTED]
+        assert texts(found).startswith("Seccomp: 2")
+        assert "do without SO_REUSEADDR" in found.causes[0].remedies[0].text
+        assert foretold(found) == [CauseCode.PRIVILEGED_PORT, CauseCode.LISTENER]
+        assert foretold(found)[:1] == codes(
+            as_user(NOBODY, lambda: check("127.0.0.1:80"))
+        )
 
 
 class TestCgroupProgram:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-ABI = 2
+ABI = 3
 if lib.BC_ABI != ABI:
     raise StaleExtensionError(
         f"{_native.__file__} has interface {lib.BC_ABI}, this bindcheck needs {ABI}: "

@@ -14,18 +14,45 @@ class Missing(Exception):
     """The machine lacks a capability that a test needs."""
 
 
-def _is_root() -> bool:
-    return hasattr(os, "geteuid") and os.geteuid() == 0
+_CLONE_NEWNET, _CLONE_NEWUSER = 0x40000000, 0x10000000
 
 
-def _can_make_network_namespace() -> bool:
-    if not _is_root():
+def _works_in_child(attempt: Callable[[], None]) -> bool:
+    """Whether a function works, tried where it changes nothing of ours."""
+    if sys.platform == "win32":
         return False
     pid = os.fork()
     if pid == 0:
-        libc = ctypes.CDLL(None, use_errno=True)
-        os._exit(0 if libc.unshare(0x40000000) == 0 else 1)
+        try:
+            attempt()
+        except BaseException:  # noqa: BLE001 - whatever it is, it does not work
+            os._exit(1)
+        os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def _is_root() -> bool:
+    """Root that can become other users, which root of a user namespace cannot."""
+    if sys.platform == "win32" or os.geteuid() != 0:
+        return False
+
+    def become_another() -> None:
+        os.setgroups([])
+        os.setresuid(65534, 65534, 65534)
+
+    return _works_in_child(become_another)
+
+
+def _can_make_network_namespace() -> bool:
+    """And come back from it."""
+
+    def go_and_return() -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        with open("/proc/self/ns/net", "rb") as before:
+            assert libc.unshare(_CLONE_NEWNET) == 0
+            assert libc.setns(before.fileno(), _CLONE_NEWNET) == 0
+
+    return _works_in_child(go_and_return)
 
 
 def _has_inet6() -> bool:
@@ -58,11 +85,10 @@ def _lists_sockets() -> bool:
 
 
 def _can_make_user_namespace() -> bool:
-    pid = os.fork()
-    if pid == 0:
-        libc = ctypes.CDLL(None, use_errno=True)
-        os._exit(0 if libc.unshare(0x10000000) == 0 else 1)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    def make() -> None:
+        assert ctypes.CDLL(None).unshare(_CLONE_NEWUSER) == 0
+
+    return _works_in_child(make)
 
 
 def _has_landlock() -> bool:

@@ -11,8 +11,12 @@ _MODE_FILTER = 2
 _LOAD, _JUMP_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _FIRST_ARGUMENT = 16
-# By machine: the numbers of socket and bind.
-_NUMBERS = {"x86_64": (41, 49), "aarch64": (198, 200), "riscv64": (198, 200)}
+# By machine: the numbers of socket, bind and setsockopt.
+_NUMBERS = {
+    "x86_64": (41, 49, 54),
+    "aarch64": (198, 200, 208),
+    "riscv64": (198, 200, 208),
+}
 
 
 def can_filter() -> bool:
@@ -22,14 +26,12 @@ def can_filter() -> bool:
 
 def refuse_bind(code: int) -> None:
     """From now on bind() fails with this error number in this process."""
-    _install(
-        [
-            (_LOAD, 0, 0, 0),
-            (_JUMP_EQUAL, 0, 1, _NUMBERS[platform.machine()][1]),
-            (_RETURN, 0, 0, _ERRNO | code),
-            (_RETURN, 0, 0, _ALLOW),
-        ]
-    )
+    _refuse(_NUMBERS[platform.machine()][1], code)
+
+
+def refuse_options(code: int) -> None:
+    """From now on setsockopt() fails with this error number."""
+    _refuse(_NUMBERS[platform.machine()][2], code)
 
 
 def refuse_family(family: int, code: int) -> None:
@@ -40,6 +42,17 @@ def refuse_family(family: int, code: int) -> None:
             (_JUMP_EQUAL, 0, 3, _NUMBERS[platform.machine()][0]),
             (_LOAD, 0, 0, _FIRST_ARGUMENT),
             (_JUMP_EQUAL, 0, 1, family),
+            (_RETURN, 0, 0, _ERRNO | code),
+            (_RETURN, 0, 0, _ALLOW),
+        ]
+    )
+
+
+def _refuse(call: int, code: int) -> None:
+    _install(
+        [
+            (_LOAD, 0, 0, 0),
+            (_JUMP_EQUAL, 0, 1, call),
             (_RETURN, 0, 0, _ERRNO | code),
             (_RETURN, 0, 0, _ALLOW),
         ]
