@@ -270,7 +270,15 @@ class TestScope:
     def test_unknown_zone(self) -> None:
         found = check("[fe80::1%4000]:8080")
         assert codes(found) == [CauseCode.SCOPE_UNKNOWN]
+        assert numbers(found) == ["ENODEV", "EADDRNOTAVAIL"]
+        assert foretold(found) == codes(check("[fe80::1%lo]:8080"))
+        make_pair()
+        raise_pair()
+        ip("-6", "addr", "add", "fe80::1/64", "dev", "pair0", "nodad")
+        found = check("[fe80::1%4000]:8080")
         assert numbers(found) == ["ENODEV"]
+        named = found.causes[0].remedies[0].text.partition(": ")[2]
+        assert check(named).verdict is Verdict.BINDABLE
 
     @in_own_network
     def test_multicast_is_nothing_for_tcp(self) -> None:

@@ -92,6 +92,18 @@ def test_protocol_that_the_kernel_does_not_have() -> None:
         assert bindcheck.diagnose("127.0.0.1:0/sctp").ok
 
 
+@needs("network namespaces", "MPTCP")
+def test_mptcp_that_is_switched_off() -> None:
+    sysctl("net.mptcp.enabled", "0")
+    found = only(bindcheck.diagnose("127.0.0.1:0/mptcp"))
+    assert codes(found) == [CauseCode.PROTOCOL_UNAVAILABLE]
+    (remedy,) = found.causes[0].remedies
+    assert remedy.command is not None
+    name, _, value = remedy.command[-1].partition("=")
+    sysctl(name, value)
+    assert bindcheck.diagnose("127.0.0.1:0/mptcp").ok
+
+
 def failed(name: str, step: Step, argument: str | None = None) -> Attempt:
     return Attempt(
         target=make_target(Family.INET, b"\x7f\0\0\1", 8080, Protocol.TCP),

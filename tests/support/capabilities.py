@@ -77,6 +77,14 @@ def _has_vsock() -> bool:
     return True
 
 
+def _has_mptcp() -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262).close()
+    except OSError:
+        return False
+    return True
+
+
 def _lists_sockets() -> bool:
     from bindcheck import native
     from bindcheck.words import Protocol
@@ -118,6 +126,7 @@ CHECKS: dict[str, Callable[[], bool]] = {
     "Landlock for the network": _has_landlock,
     "system call filters": _can_filter,
     "cgroup BPF": _can_refuse_in_cgroup,
+    "MPTCP": _has_mptcp,
     "unix sockets": _has_unix_sockets,
     "vsock": _has_vsock,
 }

@@ -103,6 +103,10 @@ def later_refusals(
     found = objections(attempt.target, attempt.options, snapshot)
     if attempt.step is not Step.BIND:
         found = found if code in _BEFORE_BIND else ()
+    elif code is CauseCode.SCOPE_UNKNOWN:
+        complete = repaired(attempt.target, attempt.options, snapshot)
+        address = address_refusal(complete, attempt.options, snapshot)
+        found = (address,) if address else ()
     elif code in found:
         found = found[found.index(code) + 1 :]
     elif code not in _POLICIES:

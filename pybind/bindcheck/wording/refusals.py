@@ -190,10 +190,12 @@ def _filter_evidence(step: Step | None, held: Confinement) -> list[str]:
 
 def _program_evidence(diagnosis: Diagnosis, held: Confinement) -> list[str]:
     error = diagnosis.attempt.error
-    if error is None or error.name != "EPERM" or held.bind_filter is not None:
-        return []
     at_socket = diagnosis.attempt.step is Step.SOCKET
     count = held.socket_programs if at_socket else held.bind_programs
+    if error is None or held.bind_filter is not None:
+        return []
+    if error.name != "EPERM" and not count:
+        return []  # their usual answer is another
     call = "socket()" if at_socket else "bind()"
     place = sanitize(held.cgroup or "")
     if count:

@@ -9,7 +9,7 @@ from bindcheck.rules.permission import Mechanism, mechanism
 from bindcheck.rules.remedies.stopping import as_root
 from bindcheck.sanitize import is_plain, sanitize
 from bindcheck.target import LOOPBACK6
-from bindcheck.words import CauseCode, Family, SocketType, Step
+from bindcheck.words import CauseCode, Family, Protocol, SocketType, Step
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -273,6 +273,42 @@ def _scope(
     ]
 
 
+def _scope_unknown(
+    blockers: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
+) -> list[Remedy]:
+    if having(diagnosis.target, snapshot):
+        return _scope(blockers, diagnosis, snapshot)
+    return [Remedy(action="add-scope", text="name an interface of ip -br addr")]
+
+
+def _device(_: Sequence[Blocker], __: Diagnosis, ___: Snapshot) -> list[Remedy]:
+    return [
+        Remedy(
+            action="use-other-device",
+            text="name an interface of ip -br link, or do without the option",
+        )
+    ]
+
+
+def _protocol(
+    _: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
+) -> list[Remedy]:
+    error, protocol = diagnosis.attempt.error, diagnosis.target.protocol
+    if error is not None and error.name == "ENOPROTOOPT":
+        command = as_root(snapshot, "sysctl", "net.mptcp.enabled=1")
+        return [Remedy(action="enable-protocol", text="switch it on", command=command)]
+    if protocol is Protocol.SCTP:
+        command = as_root(snapshot, "modprobe", "sctp")
+        return [
+            Remedy(
+                action="enable-protocol",
+                text="load it, where the kernel has it as a module",
+                command=command,
+            )
+        ]
+    return []
+
+
 def _descriptors(
     _: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
 ) -> list[Remedy]:
@@ -458,6 +494,9 @@ REMEDIES: dict[
     CauseCode.ADDRESS_TENTATIVE: _tentative,
     CauseCode.ADDRESS_DUPLICATE: _duplicate,
     CauseCode.SCOPE_MISSING: _scope,
+    CauseCode.SCOPE_UNKNOWN: _scope_unknown,
+    CauseCode.DEVICE_UNKNOWN: _device,
+    CauseCode.PROTOCOL_UNAVAILABLE: _protocol,
     CauseCode.INVALID_ARGUMENT: _multicast,
     CauseCode.OPTION_CONFLICT: _conflict,
     CauseCode.DESCRIPTOR_LIMIT: _descriptors,
