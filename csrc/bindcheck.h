@@ -247,19 +247,29 @@ typedef struct {
 BC_API int bc_list_unix_sockets(bc_unix_socket *out, size_t capacity, size_t *count,
                                 bc_error *error);
 
+/* What the threads that have a descriptor wait for. */
+enum {
+    BC_WAITS_UNKNOWN = 0, /* not permitted to see, or some thread runs */
+    BC_WAITS_FOR_IT = 1,  /* a thread waits on the descriptor, or may */
+    BC_WAITS_ELSEWHERE =
+        2 /* each thread waits for a timer, a child, a signal, a file */
+};
+
 /* A descriptor (of one process, or of one thread with its own table) of a socket. */
 typedef struct {
     uint64_t inode;
     int32_t pid;
-    int32_t tid; /* equals pid for the process's own table */
-    int32_t fd;
-    uint32_t device;      /* SO_BINDTODEVICE's interface index, 0: none or not read */
+    int32_t tid;     /* equals pid for the process's own table */
+    int32_t fd;      /* -1: registered with io_uring, the descriptor itself is closed */
+    uint32_t device; /* SO_BINDTODEVICE's interface index, 0: none or not read */
     int8_t reuse_address; /* read from the socket itself; -1: not permitted */
     int8_t reuse_port;
     int8_t v6only;
-    int8_t options_read; /* 1: the options were read from this descriptor */
-    char protocol[16];   /* "TCP", "MPTCP", "UDPv6", ...; empty: not told */
-    int32_t reserved;
+    int8_t options_read;  /* 1: the options were read from this descriptor */
+    char protocol[16];    /* "TCP", "MPTCP", "UDPv6", ...; empty: not told */
+    int8_t close_on_exec; /* -1: not told */
+    uint8_t waits;        /* BC_WAITS_* */
+    uint8_t reserved[2];
 } bc_holder;
 
 /* A process, read through the directory descriptor in which its socket was found, so
@@ -269,8 +279,12 @@ typedef struct {
     uint64_t start_ticks; /* since boot, in clock ticks (sysconf(_SC_CLK_TCK)) */
     uint64_t exe_device;  /* identity of the executable; 0 when not readable */
     uint64_t exe_inode;
+    uint64_t pid_namespace; /* inode of its namespace; 0 when not readable */
     int32_t pid;
     int32_t parent;
+    int32_t session;   /* pid of the session's leader */
+    int32_t inner_pid; /* its pid in its own pid namespace; 0: not told */
+    uint32_t flags;    /* PF_*; 4 is a process that is being torn down */
     uint32_t uid;
     uint32_t threads;
     uint32_t name_offset, name_length;
@@ -279,7 +293,7 @@ typedef struct {
     uint32_t cgroup_offset, cgroup_length;   /* the text of /proc/PID/cgroup */
     uint8_t state;                           /* letter of proc(5): R S D Z T ... */
     uint8_t command_truncated;
-    uint8_t reserved[6];
+    uint8_t reserved[2];
 } bc_process;
 
 /* The caller's arrays, and what was put there. */
@@ -297,9 +311,10 @@ typedef struct {
 } bc_owners;
 
 /* Find the descriptors of the sockets with these inodes (ascending order). Looks at all
- * processes that may be read, and at threads with a descriptor table of their own only
- * where a socket has no holder otherwise; needs the right to ptrace-read those of other
- * users (CAP_SYS_PTRACE). Returns BC_E_TRUNCATED with the counts needed. */
+ * processes that may be read and at their threads with a descriptor table of their own,
+ * and where a socket has no holder then, at what is registered with io_uring. Needs the
+ * right to ptrace-read the processes of other users (CAP_SYS_PTRACE). Returns
+ * BC_E_TRUNCATED with the counts needed. */
 BC_API int bc_find_owners(const uint64_t *inodes, size_t inode_count,
                           bc_owners *owners);
 
@@ -373,6 +388,18 @@ typedef struct {
 BC_API int bc_list_addresses(bc_interface_address *out, size_t capacity, size_t *count,
                              bc_error *error);
 
+/* A network device that has a UDP socket of the kernel's own. */
+typedef struct {
+    char name[16];
+    char kind[16]; /* "vxlan", "geneve", "bareudp", "wireguard" */
+    uint16_t port; /* 0: not told */
+    uint8_t reserved[6];
+} bc_tunnel;
+
+/* The tunnel devices of this network namespace (rtnetlink(7), RTM_GETLINK). */
+BC_API int bc_list_tunnels(bc_tunnel *out, size_t capacity, size_t *count,
+                           bc_error *error);
+
 /* Interface index of a name in this network namespace; 0 when there is none. */
 BC_API uint32_t bc_interface_index(const char *name);
 
@@ -415,14 +442,28 @@ typedef struct {
     uint64_t start_ticks;
     int32_t pid;
     int32_t parent;
+    int32_t session;
     uint32_t flags; /* PF_*; 0x00200000 is a kernel thread */
     uint32_t threads;
     uint8_t state;
-    uint8_t reserved[7];
+    uint8_t reserved[3];
 } bc_proc_stat;
 
 /* The text of /proc/PID/stat; the program's name in it may hold anything. */
 BC_API int bc_decode_proc_stat(const uint8_t *bytes, size_t length, bc_proc_stat *out);
+
+/* Whole lines of /proc/PID/fdinfo/FD of an io_uring: the inodes of the sockets that are
+ * registered with it. *section (0 at first) is kept between calls on one file. Stops
+ * before a last line that has no end and tells in *consumed how many bytes were read.
+ */
+BC_API int bc_decode_uring_files(const uint8_t *bytes, size_t length, int32_t *section,
+                                 uint64_t *out, size_t capacity, size_t *count,
+                                 size_t *consumed);
+
+/* One datagram of an RTM_GETLINK dump. Appends like bc_decode_sock_diag. */
+BC_API int bc_decode_links(const uint8_t *bytes, size_t length, int big_endian,
+                           bc_tunnel *out, size_t capacity, size_t *count,
+                           bc_decode_status *status);
 
 /* cffi: end */
 
@@ -432,6 +473,7 @@ _Static_assert(sizeof(bc_probe_request) == 56, "bc_probe_request has no holes");
 _Static_assert(sizeof(bc_unix_socket) == 144, "bc_unix_socket has no holes");
 _Static_assert(sizeof(bc_socket) == 96, "bc_socket has no holes");
 _Static_assert(sizeof(bc_holder) == 48, "bc_holder has no holes");
-_Static_assert(sizeof(bc_process) == 80, "bc_process has no holes");
+_Static_assert(sizeof(bc_tunnel) == 40, "bc_tunnel has no holes");
+_Static_assert(sizeof(bc_process) == 96, "bc_process has no holes");
 
 #endif

@@ -114,7 +114,8 @@ class TestCompiledModule:
             ("bc_probe_request", 56),
             ("bc_socket", 96),
             ("bc_holder", 48),
-            ("bc_process", 80),
+            ("bc_process", 96),
+            ("bc_tunnel", 40),
         ],
     )
     def test_sizes(self, name: str, size: int) -> None:

@@ -303,6 +303,7 @@ def shape() -> dict[str, Any]:
                                     "pid": 4121,
                                     "start_id": 172839,
                                     "fds": [3],
+                                    "thread": None,
                                     "name": "python3",
                                     "command": ["python3", "-m", "http.server"],
                                     "user": "ada",

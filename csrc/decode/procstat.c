@@ -8,7 +8,13 @@
 #include <string.h>
 
 /* Field numbers of proc(5). */
-enum { FIELD_PPID = 4, FIELD_FLAGS = 9, FIELD_THREADS = 20, FIELD_STARTTIME = 22 };
+enum {
+    FIELD_PPID = 4,
+    FIELD_SESSION = 6,
+    FIELD_FLAGS = 9,
+    FIELD_THREADS = 20,
+    FIELD_STARTTIME = 22
+};
 
 static const uint8_t *decimal(const uint8_t *at, const uint8_t *end, uint64_t *value)
 {
@@ -49,6 +55,8 @@ int bc_decode_proc_stat(const uint8_t *bytes, size_t length, bc_proc_stat *out)
         at = decimal(at, end, &value);
         if (field == FIELD_PPID) {
             out->parent = (int32_t)value;
+        } else if (field == FIELD_SESSION) {
+            out->session = (int32_t)value;
         } else if (field == FIELD_FLAGS) {
             out->flags = (uint32_t)value;
         } else if (field == FIELD_THREADS) {

@@ -110,7 +110,7 @@ static void ask(bc__scan *scan, const bc__descriptor *descriptor)
     if (is_known(search, descriptor->inode)) {
         return; /* another descriptor of the same socket */
     }
-    handle = descriptor->tid == descriptor->pid ? bc__borrow(descriptor) : -1;
+    handle = bc__borrow(descriptor);
     if (handle < 0) {
         search->unasked++;
         return;

@@ -7,8 +7,9 @@
  * the scan does not stop early.
  *
  * What it cannot see: descriptors of processes that ptrace access mode
- * PTRACE_MODE_READ_FSCREDS forbids (proc_pid_fd(5)), processes of other pid namespaces,
- * and sockets that no descriptor names.
+ * PTRACE_MODE_READ_FSCREDS forbids (proc_pid_fd(5)), processes outside of our pid
+ * namespace, and sockets that no process names: those of the kernel, and those that are
+ * on their way from one process to another (SCM_RIGHTS, unix(7)).
  */
 #include "../internal.h"
 #include "linux.h"
@@ -20,10 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-
-enum { KCMP_FILES = 2 }; /* linux/kcmp.h */
 
 static int compare_inodes(const void *left, const void *right)
 {
@@ -37,14 +35,17 @@ static int is_number(const char *name)
     return name[0] >= '1' && name[0] <= '9';
 }
 
+int bc__is_wanted(const bc__scan *scan, uint64_t inode)
+{
+    return (bsearch(&inode, scan->inodes, scan->inode_count, sizeof inode,
+                    compare_inodes) == NULL) == (scan->others != 0);
+}
+
 static int wanted(const bc__scan *scan, const struct stat *file, uint64_t *inode)
 {
     *inode = (uint64_t)file->st_ino;
-    if (!S_ISSOCK(file->st_mode) || file->st_dev != scan->socket_device) {
-        return 0;
-    }
-    return (bsearch(inode, scan->inodes, scan->inode_count, sizeof *inode,
-                    compare_inodes) == NULL) == (scan->others != 0);
+    return S_ISSOCK(file->st_mode) && file->st_dev == scan->socket_device &&
+           bc__is_wanted(scan, *inode);
 }
 
 /* Whether a descriptor folder may be read is asked of its entries, not of the folder:
@@ -55,10 +56,8 @@ static int hides_something(int error)
     return error != ENOENT && error != ESRCH;
 }
 
-/* Looks at every descriptor below `path` of a process. Returns 0, or -1 when it may not
- * be read. */
-static int scan_descriptors(bc__scan *scan, int process, const char *path, int32_t pid,
-                            int32_t tid)
+int bc__scan_descriptors(bc__scan *scan, int process, const char *path, int32_t pid,
+                         int32_t tid)
 {
     int status = 0;
     struct dirent *entry;
@@ -126,49 +125,27 @@ static void scan_process(bc__scan *scan, const char *name)
         return;
     }
     scan->owners->seen++;
-    if (scan_descriptors(scan, process, "fd", pid, pid) != 0 &&
-        !is_kernel_thread(process)) {
+    if (bc__scan_descriptors(scan, process, "fd", pid, pid) != 0) {
+        scan->owners->unreadable += is_kernel_thread(process) ? 0 : 1;
+    } else if (scan->compares && bc__scan_threads(scan, process, pid) != 0) {
         scan->owners->unreadable++;
     }
     (void)close(process);
 }
 
-/* Threads that no longer share their leader's descriptors: unshare(CLONE_FILES), or a
- * leader that has exited. */
-static void scan_threads(bc__scan *scan, const char *name)
+/* The passes that are made only where a socket has no holder yet. */
+static void look_deeper(bc__scan *scan, const char *name)
 {
     int32_t pid = (int32_t)strtol(name, NULL, 10);
-    struct stat folder;
-    struct dirent *entry;
-    DIR *directory = NULL;
-    int tasks = -1;
     int process = openat(scan->proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (process < 0) {
         return;
     }
-    tasks = openat(process, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    /* Links of task/: two and one for each thread. */
-    if (tasks < 0 || fstat(tasks, &folder) != 0 || folder.st_nlink <= 3) {
-        goto out;
+    if (!scan->compares) {
+        (void)bc__scan_threads(scan, process, pid);
     }
-    directory = fdopendir(tasks);
-    if (directory == NULL) {
-        goto out;
-    }
-    tasks = -1; /* closedir closes it */
-    while ((entry = readdir(directory)) != NULL) {
-        int32_t tid = (int32_t)strtol(entry->d_name, NULL, 10);
-        if (is_number(entry->d_name) && tid != pid &&
-            syscall(SYS_kcmp, pid, tid, KCMP_FILES, 0, 0) != 0) {
-            char path[64];
-            bc__task_path(path, sizeof path, tid);
-            (void)scan_descriptors(scan, process, path, pid, tid);
-        }
-    }
-    (void)closedir(directory);
-out:
-    if (tasks >= 0) {
-        (void)close(tasks);
+    if (!scan->others) {
+        bc__scan_rings(scan, process, pid);
     }
     (void)close(process);
 }
@@ -203,8 +180,10 @@ static int unfound(const bc__scan *scan)
 }
 
 /* sockfs has one device number; a socket of our own tells it. Whether the size of a
- * descriptor folder counts its entries (Linux 6.2) our own folder tells. */
-static int learn(bc__scan *scan)
+ * descriptor folder counts its entries (Linux 6.2) our own folder tells. Tables can be
+ * compared where the kernel has kcmp(2), no filter forbids it (containers), and pids
+ * mean the same to it and to /proc. */
+static int learn(bc__scan *scan, int32_t self)
 {
     struct stat file;
     int status = -1;
@@ -214,6 +193,7 @@ static int learn(bc__scan *scan)
         status = 0;
     }
     scan->sized = fstatat(scan->proc, "self/fd", &file, 0) == 0 && file.st_size > 0;
+    scan->compares = self == (int32_t)getpid() && bc__same_table(self, self);
     if (own >= 0) {
         (void)close(own);
     }
@@ -241,6 +221,7 @@ int bc__walk(bc__scan *scan)
 {
     char self[16] = "";
     ssize_t length;
+    int32_t own = 0;
     DIR *directory;
     int status = -1;
 
@@ -256,12 +237,13 @@ int bc__walk(bc__scan *scan)
     /* The pid by which /proc knows us, which is not getpid()'s where /proc belongs to
      * another pid namespace. */
     length = readlinkat(scan->proc, "self", self, sizeof self - 1);
-    if (length > 0 && learn(scan) == 0) {
-        self[length] = '\0';
+    self[length > 0 ? length : 0] = '\0';
+    own = (int32_t)strtol(self, NULL, 10);
+    if (own > 0 && learn(scan, own) == 0) {
         scan_process(scan, self);
-        each_process(scan, directory, (int32_t)strtol(self, NULL, 10), scan_process);
+        each_process(scan, directory, own, scan_process);
         if (scan->others || unfound(scan)) {
-            each_process(scan, directory, 0, scan_threads);
+            each_process(scan, directory, 0, look_deeper);
         }
         status = 0;
     }

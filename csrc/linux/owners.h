@@ -7,11 +7,13 @@
 
 #include "../bindcheck.h"
 
+#include <dirent.h>
 #include <sys/types.h>
 
 typedef struct bc__scan bc__scan;
 
-/* A descriptor of a socket: `process` is an open descriptor of /proc/PID. */
+/* A descriptor of a socket: `process` is an open descriptor of /proc/PID. `fd` is -1
+ * for a socket that is registered with io_uring. */
 typedef struct {
     int process;
     int32_t pid, tid, fd;
@@ -27,13 +29,38 @@ struct bc__scan {
     int others; /* 1: the sockets that are not among `inodes` are wanted */
     int proc;   /* descriptor of /proc */
     dev_t socket_device;
-    int sized; /* a descriptor folder's size is the number of its entries */
+    int sized;    /* a descriptor folder's size is the number of its entries */
+    int compares; /* tables of two threads can be compared */
     bc_owners *owners;
 };
 
 /* Walk every process, our own first. Returns 0, or -1 where there is no /proc. */
 int bc__walk(bc__scan *scan);
 void bc__reset_owners(bc_owners *owners);
+
+/* Whether an inode is among those that are looked for. */
+int bc__is_wanted(const bc__scan *scan, uint64_t inode);
+
+/* Look at every descriptor below `path` of a process. Returns 0, or -1 when it may not
+ * be read. */
+int bc__scan_descriptors(bc__scan *scan, int process, const char *path, int32_t pid,
+                         int32_t tid);
+
+/* The same for its threads that have a table of their own. (threads.c) */
+int bc__scan_threads(bc__scan *scan, int process, int32_t pid);
+
+/* Whether two threads or processes share their descriptors. */
+int bc__same_table(int32_t left, int32_t right);
+
+/* The folder task/ of a process with several threads, else NULL. */
+DIR *bc__open_threads(int process);
+
+/* Look at what a process has registered with io_uring. (io_uring.c) */
+void bc__scan_rings(bc__scan *scan, int process, int32_t pid);
+
+/* BC_WAITS_*, and FD_CLOEXEC (-1: not told). (waiting.c) */
+uint8_t bc__waits(const bc__descriptor *descriptor);
+int8_t bc__close_on_exec(const bc__descriptor *descriptor);
 
 /* Record a descriptor that matched, and its process when it is new. */
 void bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor);

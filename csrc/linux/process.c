@@ -70,23 +70,45 @@ static void add_command(bc_owners *owners, int process, bc_process *out)
              &out->command_length);
 }
 
-/* The effective uid. The owner of /proc/PID does not tell it: that is root for a
- * process that may not be dumped (proc(5)). Line ends in the program's name are escaped
- * there. */
-static uint32_t effective_uid(int process)
+/* The numbers of a line of /proc/PID/status; line ends in the program's name are
+ * escaped there. Returns how many there are. */
+static size_t status_numbers(const char *text, const char *name, uint32_t *first,
+                             uint32_t *second, uint32_t *last)
+{
+    const char *line = strstr(text, name);
+    size_t count = 0;
+    line = line == NULL ? "" : line + strlen(name);
+    while (*line == '\t' || *line == ' ') {
+        char *end = NULL;
+        uint32_t value = (uint32_t)strtoul(line, &end, 10);
+        if (end == line) {
+            break;
+        }
+        *first = count == 0 ? value : *first;
+        *second = count == 1 ? value : *second;
+        *last = value;
+        count++;
+        line = end;
+    }
+    return count;
+}
+
+/* The effective uid, and the pid in the process's own namespace. The owner of /proc/PID
+ * does not tell the uid: that is root for a process that may not be dumped (proc(5)).
+ */
+static void read_status(int process, bc_process *out)
 {
     char text[SMALL_FILE];
-    const char *line;
-    unsigned long uid = UINT32_MAX;
+    uint32_t first = 0;
+    uint32_t second = UINT32_MAX;
+    uint32_t last = 0;
     ssize_t length = bc__read_file(process, "status", text, sizeof text - 1);
     text[length > 0 ? length : 0] = '\0';
-    line = strstr(text, "\nUid:");
-    if (line != NULL) {
-        char *rest = NULL;
-        (void)strtoul(line + 5, &rest, 10); /* real */
-        uid = strtoul(rest, NULL, 10);
+    (void)status_numbers(text, "\nUid:", &first, &second, &last);
+    out->uid = second;
+    if (status_numbers(text, "\nNSpid:", &first, &second, &last) > 0) {
+        out->inner_pid = (int32_t)last;
     }
-    return (uint32_t)uid;
 }
 
 static void describe(bc_owners *owners, int process, const bc_proc_stat *stat,
@@ -98,6 +120,8 @@ static void describe(bc_owners *owners, int process, const bc_proc_stat *stat,
 
     out->start_ticks = stat->start_ticks;
     out->parent = stat->parent;
+    out->session = stat->session;
+    out->flags = stat->flags;
     out->threads = stat->threads;
     out->state = stat->state;
     add_text(owners, folder, length > 0 ? (size_t)length : 0, &out->folder_offset,
@@ -105,7 +129,10 @@ static void describe(bc_owners *owners, int process, const bc_proc_stat *stat,
     add_file(owners, process, "comm", &out->name_offset, &out->name_length);
     add_command(owners, process, out);
     add_file(owners, process, "cgroup", &out->cgroup_offset, &out->cgroup_length);
-    out->uid = effective_uid(process);
+    read_status(process, out);
+    if (fstatat(process, "ns/pid", &file, 0) == 0) {
+        out->pid_namespace = (uint64_t)file.st_ino;
+    }
     if (fstatat(process, "exe", &file, 0) == 0) {
         out->exe_device = (uint64_t)file.st_dev;
         out->exe_inode = (uint64_t)file.st_ino;
@@ -168,7 +195,9 @@ static void read_options(int handle, bc_holder *out)
 int bc__borrow(const bc__descriptor *descriptor)
 {
     struct stat file;
-    int process = (int)syscall(SYS_pidfd_open, descriptor->pid, 0);
+    /* A thread's own table: PIDFD_THREAD, Linux 6.9. */
+    unsigned flags = descriptor->tid == descriptor->pid ? 0 : O_EXCL;
+    int process = (int)syscall(SYS_pidfd_open, descriptor->tid, flags);
     int handle = -1;
     if (process < 0) {
         return -1;
@@ -222,9 +251,13 @@ void bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
     holder.reuse_address = -1;
     holder.reuse_port = -1;
     holder.v6only = -1;
-    bc__protocol_name(descriptor, holder.protocol, sizeof holder.protocol);
-    /* The number of a thread's own descriptor means another one in its process. */
-    if (holder.tid == holder.pid && !options_known(owners, holder.inode)) {
+    holder.close_on_exec = -1;
+    if (holder.fd >= 0) {
+        bc__protocol_name(descriptor, holder.protocol, sizeof holder.protocol);
+        holder.close_on_exec = bc__close_on_exec(descriptor);
+        holder.waits = bc__waits(descriptor);
+    }
+    if (holder.fd >= 0 && !options_known(owners, holder.inode)) {
         int handle = bc__borrow(descriptor);
         if (handle >= 0) {
             read_options(handle, &holder);

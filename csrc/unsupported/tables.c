@@ -60,6 +60,15 @@ int bc_find_bound(uint16_t port, const uint64_t *known, size_t known_count,
     return BC_E_UNSUPPORTED;
 }
 
+int bc_list_tunnels(bc_tunnel *out, size_t capacity, size_t *count, bc_error *error)
+{
+    (void)out;
+    (void)capacity;
+    *count = 0;
+    memset(error, 0, sizeof *error);
+    return BC_E_UNSUPPORTED;
+}
+
 int bc_read_facts(bc_facts *facts)
 {
     memset(facts, 0, sizeof *facts);

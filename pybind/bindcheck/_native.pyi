@@ -68,6 +68,9 @@ class _Lib:
     BC_SOURCE_NONE: int
     BC_SOURCE_SOCK_DIAG: int
     BC_SOURCE_PROC_NET: int
+    BC_WAITS_UNKNOWN: int
+    BC_WAITS_FOR_IT: int
+    BC_WAITS_ELSEWHERE: int
     BC_DECODE_MORE: int
     BC_DECODE_DONE: int
     BC_DECODE_ERROR: int
@@ -123,6 +126,9 @@ class _Lib:
         error: Any,
         /,
     ) -> int: ...
+    def bc_list_tunnels(
+        self, out: Any, capacity: int, count: Any, error: Any, /
+    ) -> int: ...
     def bc_interface_index(self, name: bytes, /) -> int: ...
     def bc_decode_sock_diag(
         self,
@@ -164,5 +170,27 @@ class _Lib:
         /,
     ) -> int: ...
     def bc_decode_proc_stat(self, data: Any, length: int, out: Any, /) -> int: ...
+    def bc_decode_uring_files(
+        self,
+        data: Any,
+        length: int,
+        section: Any,
+        out: Any,
+        capacity: int,
+        count: Any,
+        consumed: Any,
+        /,
+    ) -> int: ...
+    def bc_decode_links(
+        self,
+        data: Any,
+        length: int,
+        big_endian: int,
+        out: Any,
+        capacity: int,
+        count: Any,
+        status: Any,
+        /,
+    ) -> int: ...
 
 lib: _Lib

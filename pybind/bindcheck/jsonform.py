@@ -200,6 +200,7 @@ def _process(process: Process) -> dict[str, Any]:
         "pid": process.pid,
         "start_id": process.start_id,
         "fds": list(process.fds),
+        "thread": process.thread,
         "name": process.name,
         "command": list(process.command),
         "user": process.user,

@@ -109,6 +109,16 @@ class Trial:
 
 
 @record(frozen=True, slots=True, kw_only=True)
+class Ancestor:
+    """A process above another one, with the first words of its command line."""
+
+    pid: int
+    name: str
+    command: tuple[str, ...]
+    session: int | None
+
+
+@record(frozen=True, slots=True, kw_only=True)
 class Process:
     """A process that has a descriptor of a socket.
 
@@ -131,6 +141,24 @@ class Process:
     state: str
     folder: str | None
     program: tuple[object, ...] | None
+    thread: int | None = None
+    """The only thread that has the descriptor, where not the whole process has it."""
+    registered: bool = False
+    """It has the socket with io_uring, where it has no descriptor of it."""
+    close_on_exec: bool | None = None
+    """Whether all its descriptors of the socket are closed by execve(2)."""
+    serves: bool | None = None
+    """Whether a thread of it waits on the socket, or may; None: not known."""
+    flags: int = 0
+    """PF_* of the kernel (include/linux/sched.h)."""
+    session: int | None = None
+    ancestors: tuple[Ancestor, ...] = ()
+    """Parent first; pid 1 is left out."""
+    other_pid_namespace: bool = False
+    inner_pid: int | None = None
+    """Its pid in its own pid namespace."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """Of its variables those that tell who started it."""
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -145,6 +173,10 @@ class Owner:
     unit: str | None = None
     container: str | None = None
     processes: tuple[Process, ...] = ()
+    kernel: str | None = None
+    """What in the kernel uses the port, such as "vxlan device vx0"."""
+    socket_units: tuple[str, ...] = ()
+    """Units of systemd whose files say that they listen on the port."""
 
 
 NO_OWNER = Owner(kind=OwnerKind.NONE)
@@ -281,6 +313,24 @@ class Facts:
     clock_ticks: int
     descriptor_limits: tuple[int | None, int | None] | None = None
     """RLIMIT_NOFILE, soft and hard; None in it is "unlimited"."""
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class Tunnel:
+    """A network device with a UDP socket of the kernel's own; `port` None: not told."""
+
+    name: str
+    kind: str
+    port: int | None
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class KernelPort:
+    """A port that something in the kernel uses; None: which one is not told."""
+
+    user: str
+    port: int | None
+    datagram: bool
 
 
 @record(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from bindcheck.model import (
     Options,
     Socket,
     Target,
+    Tunnel,
 )
 from bindcheck.records import record
 from bindcheck.target import cid_text, name_text
@@ -103,6 +104,7 @@ OPENED = {
     lib.BC_OPENED_ACTIVELY: Direction.OUTGOING,
     lib.BC_OPENED_PASSIVELY: Direction.ACCEPTED,
 }
+_SERVES = {lib.BC_WAITS_FOR_IT: True, lib.BC_WAITS_ELSEWHERE: False}
 TYPES = {
     lib.BC_TYPE_STREAM: SocketType.STREAM,
     lib.BC_TYPE_DATAGRAM: SocketType.DATAGRAM,
@@ -329,11 +331,18 @@ def list_unix_sockets() -> tuple[Socket, ...] | NativeCode:
 
 @record(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """A descriptor of a socket; options are None where they could not be read."""
+    """A descriptor of a socket; options are None where they could not be read.
+
+    `fd` is None for a socket that is registered with io_uring. `serves` tells whether
+    a thread waits on the descriptor or may; None: not known.
+    """
 
     inode: int
     pid: int
-    fd: int
+    tid: int
+    fd: int | None
+    close_on_exec: bool | None
+    serves: bool | None
     device: int | None
     reuse_address: bool | None
     reuse_port: bool | None
@@ -347,6 +356,10 @@ class ProcessFacts:
 
     pid: int
     parent: int
+    session: int
+    flags: int
+    inner_pid: int | None
+    pid_namespace: int | None
     uid: int
     start_ticks: int
     state: str
@@ -532,6 +545,26 @@ def list_addresses() -> tuple[InterfaceAddress, ...]:
     )
 
 
+def list_tunnels() -> tuple[Tunnel, ...]:
+    """List the devices that have a UDP socket of the kernel's own."""
+    capacity = 16
+    count = ffi.new("size_t *")
+    failed = ffi.new("bc_error *")
+    while True:
+        rows = ffi.new("bc_tunnel[]", capacity)
+        if lib.bc_list_tunnels(rows, capacity, count, failed) != lib.BC_E_TRUNCATED:
+            break
+        capacity = 2 * count[0]
+    return tuple(
+        Tunnel(
+            name=_text(ffi.string(one.name)),
+            kind=_text(ffi.string(one.kind)),
+            port=one.port or None,
+        )
+        for one in rows[0 : count[0]]
+    )
+
+
 def interface_index(name: str) -> int | None:
     """The index of a network interface here, None when there is none of that name."""
     raw = name.encode("utf-8", "surrogateescape")
@@ -617,7 +650,10 @@ def _holder(raw: Any) -> Holder:
     return Holder(
         inode=raw.inode,
         pid=raw.pid,
-        fd=raw.fd,
+        tid=raw.tid,
+        fd=raw.fd if raw.fd >= 0 else None,
+        close_on_exec=_boolean(raw.close_on_exec),
+        serves=_SERVES.get(raw.waits),
         device=raw.device if known else None,
         reuse_address=_boolean(raw.reuse_address) if known else None,
         reuse_port=_boolean(raw.reuse_port) if known else None,
@@ -636,6 +672,10 @@ def _process(raw: Any, text: bytes) -> ProcessFacts:
     return ProcessFacts(
         pid=raw.pid,
         parent=raw.parent,
+        session=raw.session,
+        flags=raw.flags,
+        inner_pid=raw.inner_pid or None,
+        pid_namespace=raw.pid_namespace or None,
         uid=raw.uid,
         start_ticks=raw.start_ticks,
         state=chr(raw.state),

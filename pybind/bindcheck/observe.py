@@ -11,17 +11,41 @@ import sys
 import time
 
 from bindcheck import native
-from bindcheck.model import NO_OWNER, Context, Notice, Process, Snapshot, Socket
+from bindcheck.model import (
+    NO_OWNER,
+    Ancestor,
+    Context,
+    KernelPort,
+    Notice,
+    Process,
+    Snapshot,
+    Socket,
+)
 from bindcheck.records import replace
-from bindcheck.rules.cgroup import path_of
+from bindcheck.rules.cgroup import path_of, socket_unit_of
 from bindcheck.rules.holders import covering_listener
-from bindcheck.rules.ownership import INITIAL_PID_NAMESPACE, Asking, owner_of
+from bindcheck.rules.ownership import (
+    INITIAL_PID_NAMESPACE,
+    Asking,
+    is_service_manager,
+    listens_on,
+    owner_of,
+)
 from bindcheck.rules.program import program_of
-from bindcheck.words import Domain, Family, OwnerKind, Protocol, State
+from bindcheck.words import (
+    Domain,
+    Family,
+    OwnerKind,
+    Protocol,
+    SocketType,
+    State,
+)
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from bindcheck.model import Facts
 
     from bindcheck.model import InterfaceAddress
 
@@ -39,6 +63,23 @@ _STATES = {
     "X": "dead",
     "I": "idle",
 }
+_MOST_ANCESTORS, _MOST_ENVIRONMENT = 16, 1 << 20
+_TELLING_VARIABLES = frozenset(
+    {
+        *(b"LISTEN_PID", b"LISTEN_FDS"),
+        *(b"SUPERVISOR_PROCESS_NAME", b"SUPERVISOR_GROUP_NAME"),
+        b"pm_id",
+    }
+)
+# systemd.unit(5), in the order in which the first of a name counts
+_UNIT_FOLDERS = (
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/run/systemd/generator",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
 
 
 class Observer:
@@ -48,6 +89,7 @@ class Observer:
         self.asking = asking
         self.facts = native.read_facts()
         self._cgroups: dict[int | None, str | None] = {}
+        self._kernel_ports: tuple[KernelPort, ...] | None = None
 
     def look(self, protocol: Protocol, port: int, device: str | None) -> Snapshot:
         """Read the rows on a port, without their owners."""
@@ -163,6 +205,7 @@ class Observer:
         if not inodes - known:
             return snapshot
         scan = native.find_owners(sorted(inodes))
+        self._kernel_ports = None
         found = _name_hidden(self._owned(snapshot.sockets, inodes, scan))
         rows = []
         for row in snapshot.sockets:
@@ -264,9 +307,7 @@ class Observer:
     ) -> Socket:
         described = tuple(
             describe_process(
-                facts[pid],
-                tuple(one.fd for one in holders if one.pid == pid),
-                self.facts.clock_ticks,
+                facts[pid], [one for one in holders if one.pid == pid], self.facts
             )
             for pid in dict.fromkeys(one.pid for one in holders)
             if pid in facts
@@ -275,10 +316,6 @@ class Observer:
             sorted(described, key=lambda one: (one.start_id or 0, one.pid))
         )
         read = next((one for one in holders if one.reuse_address is not None), None)
-        if processes:
-            cgroup = path_of(facts[processes[0].pid].cgroup)
-        else:
-            cgroup = self._cgroup_path(row.cgroup_id)
         owner = owner_of(
             row,
             processes,
@@ -286,9 +323,13 @@ class Observer:
             and scan.unreadable == 0
             and self.facts.pid_namespace == INITIAL_PID_NAMESPACE
             and _sees_other_users(),
-            cgroup=cgroup,
+            cgroup=self._cgroup_of(row, processes, facts),
             user=user_name(row.uid),
             asking=self.asking,
+            kernel_ports=() if processes else self._ports_of_the_kernel(),
+            socket_units=_socket_units(row)
+            if any(is_service_manager(one) for one in processes)
+            else (),
         )
         is_mptcp = any(one.protocol.startswith("MPTCP") for one in holders)
         return replace(
@@ -300,6 +341,27 @@ class Observer:
             reuse_port=read.reuse_port if read else None,
             v6only=row.v6only if row.v6only is not None or not read else read.v6only,
         )
+
+    def _cgroup_of(
+        self,
+        row: Socket,
+        processes: Sequence[Process],
+        facts: Mapping[int, native.ProcessFacts],
+    ) -> str | None:
+        """The cgroup of the holder; of a socket that systemd has, where it was made."""
+        if not processes:
+            return self._cgroup_path(row.cgroup_id)
+        if is_service_manager(processes[0]):
+            made_in = self._cgroup_path(row.cgroup_id)
+            if socket_unit_of(made_in) is not None:
+                return made_in
+        return path_of(facts[processes[0].pid].cgroup)
+
+    def _ports_of_the_kernel(self) -> tuple[KernelPort, ...]:
+        """Read once for a look, and only where nobody has a row."""
+        if self._kernel_ports is None:
+            self._kernel_ports = kernel_ports()
+        return self._kernel_ports
 
     def _cgroup_path(self, identifier: int | None) -> str | None:
         """Remember paths: many hidden sockets are of one cgroup."""
@@ -337,30 +399,136 @@ class Observer:
 
 
 def describe_process(
-    facts: native.ProcessFacts, fds: tuple[int, ...], clock_ticks: int
+    facts: native.ProcessFacts, holders: Sequence[native.Holder], machine: Facts
 ) -> Process:
-    """Turn what the system says of a process into a Process."""
+    """Turn what the system says of a process and its descriptors into a Process."""
     command = tuple(_decode(one) for one in facts.command)
     folder = _decode(facts.folder) or None
-    parent = native.read_process(facts.parent) if facts.parent else None
-    if parent is not None and parent.start_ticks > facts.start_ticks:
-        parent = None  # a reused pid
+    above = list(_ancestors(facts))
+    fds = sorted({one.fd for one in holders if one.fd is not None})
+    threads = {one.tid for one in holders}
+    serving = {one.serves for one in holders}
+    kept = [one.close_on_exec for one in holders if one.close_on_exec is not None]
     return Process(
         pid=facts.pid,
         start_id=facts.start_ticks,
-        fds=tuple(sorted(set(fds))),
+        fds=tuple(fds),
         name=_decode(facts.name),
         command=command,
         command_truncated=facts.command_truncated,
         uid=facts.uid,
         user=user_name(facts.uid),
-        started=_boot_time() + facts.start_ticks / clock_ticks,
+        started=_boot_time() + facts.start_ticks / machine.clock_ticks,
         parent=facts.parent or None,
-        parent_name=_decode(parent.name) if parent else None,
+        parent_name=_decode(above[0].name) if above else None,
         state=_STATES.get(facts.state, "unknown"),
         folder=folder,
         program=program_of(facts.executable, command, folder),
+        thread=None if facts.pid in threads or not threads else min(threads),
+        registered=bool(holders) and not fds,
+        close_on_exec=all(kept) if kept else None,
+        # One that may serve it decides, then one of which it is not known.
+        serves=next((one for one in (True, None, False) if one in serving), None),
+        flags=facts.flags,
+        session=facts.session,
+        ancestors=tuple(_ancestor(one) for one in above if one.pid != 1),
+        other_pid_namespace=None not in (facts.pid_namespace, machine.pid_namespace)
+        and facts.pid_namespace != machine.pid_namespace,
+        inner_pid=facts.inner_pid,
+        environment=_environment(facts),
     )
+
+
+def _ancestors(facts: native.ProcessFacts) -> Iterator[native.ProcessFacts]:
+    """The processes above one, parent first, pid 1 last; bounded."""
+    for _ in range(_MOST_ANCESTORS):
+        parent = native.read_process(facts.parent) if facts.parent else None
+        if parent is None or parent.start_ticks > facts.start_ticks:
+            return  # gone, or a reused pid
+        yield parent
+        facts = parent
+
+
+def _ancestor(facts: native.ProcessFacts) -> Ancestor:
+    return Ancestor(
+        pid=facts.pid,
+        name=_decode(facts.name),
+        command=tuple(_decode(one) for one in facts.command[:4]),
+        session=facts.session,
+    )
+
+
+def _environment(facts: native.ProcessFacts) -> tuple[tuple[str, str], ...]:
+    """Of a process's variables those that tell who started it; never others."""
+    try:
+        with open(f"/proc/{facts.pid}/environ", "rb") as file:
+            pairs = file.read(_MOST_ENVIRONMENT).split(b"\0")
+    except OSError:
+        return ()
+    found = tuple(
+        (_decode(name), _decode(value))
+        for name, _, value in (pair.partition(b"=") for pair in pairs)
+        if name in _TELLING_VARIABLES
+    )
+    if not found:
+        return ()
+    again = native.read_process(facts.pid)  # the pid may be another's meanwhile
+    same = again is not None and again.start_ticks == facts.start_ticks
+    return found if same else ()
+
+
+def kernel_ports() -> tuple[KernelPort, ...]:
+    """The ports that the kernel itself uses here, as far as it tells."""
+    tunnels = [
+        KernelPort(user=f"{one.kind} device {one.name}", port=one.port, datagram=True)
+        for one in native.list_tunnels()
+    ]
+    return (*tunnels, *_nfs_ports())
+
+
+def _nfs_ports() -> Iterator[KernelPort]:
+    """Lines "tcp 2049" of the NFS server (nfsd(7)), and the ports of its locks."""
+    try:
+        with open("/proc/fs/nfsd/portlist", encoding="ascii", errors="replace") as file:
+            lines = file.read(4096).splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        protocol, _, port = line.partition(" ")
+        if protocol in ("tcp", "udp") and port.isdecimal():
+            yield KernelPort(
+                user="NFS server", port=int(port), datagram=protocol == "udp"
+            )
+    for protocol in ("tcp", "udp"):
+        try:
+            with open(f"/proc/sys/fs/nfs/nlm_{protocol}port", encoding="ascii") as file:
+                port = file.read(16).strip()
+        except OSError:
+            continue
+        if port.isdecimal() and int(port):
+            datagram = protocol == "udp"
+            yield KernelPort(user="NFS lock manager", port=int(port), datagram=datagram)
+
+
+def _socket_units(row: Socket) -> tuple[str, ...]:
+    """The .socket units whose files name the port of a row (systemd.socket(5))."""
+    kind = "Datagram" if row.protocol.type is SocketType.DATAGRAM else "Stream"
+    found = {}
+    for folder in _UNIT_FOLDERS:
+        try:
+            names = sorted(os.listdir(folder))  # noqa: PTH208
+        except OSError:
+            continue
+        for name in names:
+            if not name.endswith(".socket") or name in found:
+                continue
+            try:
+                with open(f"{folder}/{name}", encoding="utf-8") as file:
+                    text = file.read(65536)
+            except (OSError, UnicodeDecodeError):
+                continue
+            found[name] = listens_on(text, kind, row.local.port)
+    return tuple(name for name, listens in found.items() if listens)
 
 
 def asking_process() -> Asking | None:

@@ -176,9 +176,14 @@ class Trait(StrEnum):
     SAME_PROCESS = "same-process"
     SUSPENDED = "suspended"
     EXITING = "exiting"
+    INHERITED = "inherited"
     SHARED = "shared"
+    SOCKET_ACTIVATION = "socket-activation"
+    CONTAINER_PROXY = "container-proxy"
     SERVICE = "service"
     CONTAINER = "container"
+    SUPERVISED = "supervised"
+    OTHER_PID_NAMESPACE = "other-pid-namespace"
 
 
 class ReleaseHow(StrEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bindcheck.model import Cause
 from bindcheck.rules.permission import FILTERED, is_filtered
-from bindcheck.words import Blocks, CauseCode, Certainty, Direction, Kind, Step
+from bindcheck.words import Blocks, CauseCode, Certainty, Direction, Kind, Step, Trait
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ def _certainty(blockers: list[Blocker]) -> Certainty:
         return Certainty.POSSIBLE
     if all(one.kind is Kind.CONNECTION and one.direction is None for one in best):
         return Certainty.LIKELY
+    if any(Trait.INHERITED in one.owner.traits for one in best):
+        return Certainty.LIKELY  # that it blocks is certain, how it came there is not
     return Certainty.CERTAIN
 
 

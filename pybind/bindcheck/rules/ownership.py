@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from bindcheck.model import Owner, Process, Socket
 from bindcheck.records import record
-from bindcheck.rules.cgroup import container_of, unit_of
+from bindcheck.rules.cgroup import (
+    container_of,
+    socket_unit_of,
+    unit_of,
+    user_of,
+    user_unit_of,
+)
+from bindcheck.rules.inheritance import is_inherited
+from bindcheck.rules.kernel_sockets import kernel_user
+from bindcheck.rules.proxies import program_name, proxy_of
+from bindcheck.rules.supervisors import supervisor_of
 from bindcheck.words import OwnerKind, Trait
 
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
+if TYPE_CHECKING:
+    from bindcheck.model import KernelPort
+
 INITIAL_PID_NAMESPACE = 4026531836  # include/linux/proc_ns.h, PROC_PID_INIT_INO
+_PF_GOING = 0x4 | 0x200  # include/linux/sched.h: PF_EXITING, PF_DUMPCORE
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -26,6 +41,8 @@ def owner_of(
     cgroup: str | None,
     user: str | None,
     asking: Asking | None,
+    kernel_ports: tuple[KernelPort, ...] = (),
+    socket_units: tuple[str, ...] = (),
 ) -> Owner:
     """Describe the owner of a row.
 
@@ -36,23 +53,31 @@ def owner_of(
         cgroup: the path in which the socket was made, or that its process is in.
         user: the name of the socket's uid.
         asking: for `own-copy` and `same-process`.
+        kernel_ports: what the kernel itself uses, for rows that nobody has.
+        socket_units: the .socket units whose files name the port.
     """
     if not socket.inode:
         return Owner(kind=OwnerKind.NONE)
-    if processes:
-        kind = OwnerKind.PROCESS
-    elif everything_readable:
-        kind = OwnerKind.IN_TRANSIT
-    else:
-        kind = OwnerKind.HIDDEN
+    kernel = None if processes else kernel_user(socket, kernel_ports)
     unit, container = unit_of(cgroup), container_of(cgroup)
-    traits = _traits(processes, asking)
+    if unit is None and socket.uid == user_of(cgroup):
+        unit = user_unit_of(cgroup)
+    traits = _traits(socket, processes, asking)
+    if _is_activated(processes, cgroup):
+        traits += (Trait.SOCKET_ACTIVATION,)
+    if any(proxy_of(one) for one in processes):
+        traits += (Trait.CONTAINER_PROXY,)
     if unit:
         traits += (Trait.SERVICE,)
     if container:
         traits += (Trait.CONTAINER,)
+    if any(supervisor_of(one, processes) for one in processes):
+        traits += (Trait.SUPERVISED,)
+    if any(one.other_pid_namespace for one in processes):
+        traits += (Trait.OTHER_PID_NAMESPACE,)
+    own_units = tuple(one for one in [socket_unit_of(cgroup)] if one)
     return Owner(
-        kind=kind,
+        kind=_kind(processes, kernel, everything_readable=everything_readable),
         traits=traits,
         uid=socket.uid,
         user=user,
@@ -60,10 +85,77 @@ def owner_of(
         unit=unit,
         container=container[1] if container else None,
         processes=processes,
+        kernel=kernel.user if kernel else None,
+        socket_units=own_units or socket_units,
     )
 
 
-def _traits(processes: tuple[Process, ...], asking: Asking | None) -> tuple[Trait, ...]:
+def _kind(
+    processes: tuple[Process, ...],
+    kernel: KernelPort | None,
+    *,
+    everything_readable: bool,
+) -> OwnerKind:
+    if processes:
+        return OwnerKind.PROCESS
+    if not everything_readable:
+        return OwnerKind.HIDDEN  # one of those that could not be read may have it
+    if kernel is not None and kernel.port is not None:
+        return OwnerKind.KERNEL
+    return OwnerKind.IN_TRANSIT
+
+
+def is_service_manager(process: Process) -> bool:
+    """Whether it is systemd: of the system, or of a user."""
+    if process.name != "systemd":
+        return False
+    return process.pid == 1 or "--user" in process.command
+
+
+def given_descriptors(process: Process) -> range:
+    """The descriptors that a process was given by socket activation (sd_listen_fds)."""
+    told = dict(process.environment)
+    count = told.get("LISTEN_FDS", "")
+    if told.get("LISTEN_PID") != str(process.inner_pid or process.pid):
+        return range(0)
+    return range(3, 3 + int(count)) if count.isdecimal() else range(0)
+
+
+def listens_on(unit: str, kind: str, port: int) -> bool:
+    """Whether the text of a .socket unit has a line ListenStream= of that port."""
+    for line in unit.splitlines():
+        name, _, value = line.partition("=")
+        place = value.strip().rpartition(":")[2]
+        if name.strip() == f"Listen{kind}" and place == str(port):
+            return True
+    return False
+
+
+def _is_activated(processes: tuple[Process, ...], cgroup: str | None) -> bool:
+    if not processes:
+        # systemd makes the sockets of a unit itself, as pid 1 or for its cgroup.
+        return cgroup == "/init.scope" or socket_unit_of(cgroup) is not None
+    return any(
+        is_service_manager(one)
+        or program_name(one) == "systemd-socket-activate"
+        or not set(one.fds).isdisjoint(given_descriptors(one))
+        for one in processes
+    )
+
+
+def is_exiting(process: Process) -> bool:
+    """Whether a process is being torn down and about to close the socket.
+
+    Not a leader that has exited while a thread of it runs on with the socket.
+    """
+    if process.thread is not None:
+        return False
+    return process.state in ("zombie", "dead") or bool(process.flags & _PF_GOING)
+
+
+def _traits(
+    socket: Socket, processes: tuple[Process, ...], asking: Asking | None
+) -> tuple[Trait, ...]:
     traits: list[Trait] = []
     if asking is not None:
         if any(one.pid == asking.pid for one in processes):
@@ -74,6 +166,10 @@ def _traits(processes: tuple[Process, ...], asking: Asking | None) -> tuple[Trai
             traits.append(Trait.OWN_COPY)
     if processes and all(one.state == "stopped" for one in processes):
         traits.append(Trait.SUSPENDED)
+    if processes and all(is_exiting(one) for one in processes):
+        traits.append(Trait.EXITING)
+    if is_inherited(socket, processes):
+        traits.append(Trait.INHERITED)
     if len(processes) > 1:
         traits.append(Trait.SHARED)
     return tuple(traits)

@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from bindcheck.records import replace
-from bindcheck.sanitize import sanitize
 from bindcheck.wording import refusals, unix, vsock
-from bindcheck.wording.terms import (
-    command_line,
-    duration,
-    endpoint_of,
-    numbers,
-    origin_of,
-    plural,
-    user_of,
-)
+from bindcheck.wording.owners import owner_lines
+from bindcheck.wording.terms import duration, endpoint_of, plural
 from bindcheck.words import (
     Blocks,
     CauseCode,
@@ -22,7 +14,6 @@ from bindcheck.words import (
     Overlap,
     OwnerKind,
     Sharing,
-    Trait,
 )
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -34,8 +25,6 @@ if TYPE_CHECKING:
         Cause,
         Diagnosis,
         Options,
-        Owner,
-        Process,
         Snapshot,
         Socket,
     )
@@ -70,7 +59,7 @@ def _blocker_lines(
 ) -> list[str]:
     if blocker.overlap is Overlap.SAME_PATH:
         lines = unix.blocker_lines(blocker, diagnosis.target, snapshot)
-        return lines + _owner_lines(blocker.owner, snapshot)
+        return lines + owner_lines(blocker.owner, snapshot, 0)
     lines = []
     owned = blocker.owner.kind is not OwnerKind.NONE
     if owned or blocker.overlap is not Overlap.SAME_ADDRESS:
@@ -84,7 +73,7 @@ def _blocker_lines(
     if blocker.kind is Kind.DATAGRAM and blocker.socket.remote:
         lines.append(_connection_line(blocker.socket, blocker.count))
     lines += _sharing_lines(blocker, diagnosis.attempt.options)
-    lines += _owner_lines(blocker.owner, snapshot)
+    lines += owner_lines(blocker.owner, snapshot, blocker.socket.local.port)
     return lines
 
 
@@ -139,42 +128,6 @@ def _lingering_line(blocker: Blocker) -> str:
     if after is not None:
         last = "the last ends" if count > 1 else "it ends"
         text += f"; {last} in about {duration(after / 1000)}"
-    return text
-
-
-def _owner_lines(owner: Owner, snapshot: Snapshot) -> list[str]:
-    lines = []
-    for process in owner.processes[:3]:
-        lines.append(_process_line(process, owner, snapshot))
-        command = command_line(process)
-        if command:
-            lines.append(command)
-    if len(owner.processes) > 3:
-        rest = numbers([one.pid for one in owner.processes[3:13]])
-        more = " ..." if len(owner.processes) > 13 else ""
-        lines.append(f"shared with pid {rest}{more}")
-    if owner.kind is OwnerKind.HIDDEN:
-        made = f"made by {user_of(owner)}{origin_of(owner)}"
-        lines.append(f"{made}; no process that can be read has it")
-    elif owner.unit or owner.container:
-        lines.append(f"it runs{origin_of(owner)}")
-    return lines
-
-
-def _process_line(process: Process, owner: Owner, snapshot: Snapshot) -> str:
-    text = f"pid {process.pid}"
-    if process.user or process.uid is not None:
-        text += f" of {process.user or f'uid {process.uid}'}"
-    if Trait.SUSPENDED in owner.traits:
-        text += ", suspended"
-    if process.started is not None:
-        text += f", running for {duration(snapshot.observed_at - process.started)}"
-    if process.parent == 1:
-        text += ", parent is pid 1"
-    elif process.parent_name:
-        text += f", started by {sanitize(process.parent_name)} ({process.parent})"
-    if process.folder:
-        text += f", in {sanitize(process.folder)}"
     return text
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bindcheck.wording import refusals, unix, vsock
 from bindcheck.wording.terms import plural, who
-from bindcheck.words import Blocks, CauseCode, Family
+from bindcheck.words import Blocks, CauseCode, Family, Kind, Trait
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ def _holder(pattern: str) -> Callable[..., str]:
     def words(blockers: Sequence[Blocker], *_: object) -> str:
         first = blockers[0]
         text = pattern.format(who=who(first.owner))
+        if Trait.INHERITED in first.owner.traits:
+            listening = "a listening" if first.kind is Kind.LISTENER else "the"
+            text = f"{who(first.owner)} inherited {listening} socket"
         others = {who(one.owner) for one in blockers} - {who(first.owner)}
         also = f", and {', '.join(sorted(others))}" if others else ""
         possibly = "" if first.blocks is Blocks.YES else ", which may block"

@@ -40,7 +40,8 @@ def who(owner: Owner) -> str:
         first = owner.processes[0]
         name = sanitize(first.name) or "a program"
         if Trait.SAME_PROCESS in owner.traits:
-            return f"this process (pid {first.pid}, fd {numbers(first.fds)})"
+            fds = f", fd {numbers(first.fds)}" if first.fds else ""
+            return f"this process (pid {first.pid}{fds})"
         more = len(owner.processes) - 1
         rest = f" and {more} more" if more else ""
         if Trait.OWN_COPY in owner.traits:
@@ -48,6 +49,8 @@ def who(owner: Owner) -> str:
         return f"{name} (pid {first.pid}{rest})"
     if owner.kind is OwnerKind.IN_TRANSIT:
         return f"a socket that no process has a descriptor of{origin_of(owner)}"
+    if owner.kind is OwnerKind.KERNEL:
+        return f"the kernel ({sanitize(owner.kernel or 'itself')})"
     if owner.kind is OwnerKind.NONE:
         return "nobody"
     # Not "a program": the kernel has sockets of its own.

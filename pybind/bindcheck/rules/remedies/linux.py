@@ -71,7 +71,7 @@ def _stop_holders(
 ) -> list[Remedy]:
     found: list[Remedy] = []
     for blocker in blockers:
-        found += stop_owner(blocker.owner, snapshot)
+        found += stop_owner(blocker.owner, snapshot, blocker.socket.local.port)
     return list(dict.fromkeys(found))
 
 
