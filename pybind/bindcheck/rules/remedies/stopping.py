@@ -10,7 +10,7 @@ from bindcheck.rules.cgroup import container_of, user_of
 from bindcheck.rules.ownership import is_service_manager
 from bindcheck.rules.proxies import proxy_of
 from bindcheck.rules.supervisors import supervisor_of
-from bindcheck.sanitize import is_plain
+from bindcheck.sanitize import is_plain, sanitize
 from bindcheck.words import OwnerKind, Trait
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -72,13 +72,14 @@ def stop_owner(
 
 def _ownerless(owner: Owner) -> list[Remedy]:
     """Nobody to stop: the kernel's own sockets, and those on their way."""
-    if owner.kind is OwnerKind.KERNEL and owner.kernel:
-        name = owner.kernel if is_plain(owner.kernel) else "something in it"
+    if owner.kernel and not owner.processes:
+        certain = owner.kind is OwnerKind.KERNEL
         return [
             Remedy(
                 action="stop-kernel-user",
-                text=f"the kernel has it for the {name}: no process can be stopped; "
-                "remove or reconfigure that, or take another port",
+                text=f"{'' if certain else 'if so: '}no process can be stopped for the "
+                f"{sanitize(owner.kernel)}; remove or reconfigure that, or take "
+                "another port",
             )
         ]
     if owner.kind is OwnerKind.IN_TRANSIT:
@@ -101,7 +102,7 @@ def _stop_container(owner: Owner, snapshot: Snapshot) -> list[Remedy]:
     if user not in (None, snapshot.facts.euid):
         text = f"stop the {engine} container {identifier[:12]} as its user, uid {user}"
         return [Remedy(action="stop-container", text=text)]
-    command = (engine, "stop", identifier[:12])
+    command: tuple[str, ...] = (engine, "stop", identifier[:12])
     text = "stop the container"
     if engine == "lxc-stop":
         command = (engine, "-n", identifier)
