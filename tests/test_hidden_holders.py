@@ -445,11 +445,16 @@ class TestUserNamespace:
         found = in_user_namespace(uid, lambda: diagnose(port))
         blocker = blocker_of(found)
         # The user of the holder has no name in there, unless it is our own.
-        assert blocker.owner.uid == (0 if uid == 0 else 65534)
+        assert blocker.owner.uid == (0 if uid == 0 else None)
+        assert blocker.owner.user == ("root" if uid == 0 else None)
         assert blocker.owner.kind in (OwnerKind.HIDDEN, OwnerKind.PROCESS)
         assert found.causes[0].code is CauseCode.LISTENER
         if blocker.owner.kind is OwnerKind.HIDDEN:
             assert "processes-unreadable" in codes(found)
+            if uid:
+                assert "made by a user that has no id here" in "\n".join(
+                    found.causes[0].evidence
+                )
 
     def test_own_holder(self, uid: int) -> None:
         """A program of the same user, who started both."""

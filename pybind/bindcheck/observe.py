@@ -26,6 +26,7 @@ from bindcheck.rules.cgroup import path_of, socket_unit_of
 from bindcheck.rules.holders import covering_listener
 from bindcheck.rules.ownership import (
     INITIAL_PID_NAMESPACE,
+    INITIAL_USER_NAMESPACE,
     Asking,
     is_service_manager,
     listens_on,
@@ -90,6 +91,7 @@ class Observer:
         self.facts = native.read_facts()
         self._cgroups: dict[int | None, str | None] = {}
         self._kernel_ports: tuple[KernelPort, ...] | None = None
+        self.unmapped_uid = _unmapped_uid(self.facts)
 
     def look(self, protocol: Protocol, port: int, device: str | None) -> Snapshot:
         """Read the rows on a port, without their owners."""
@@ -306,8 +308,10 @@ class Observer:
         scan: native.Scan,
     ) -> Socket:
         described = tuple(
-            describe_process(
-                facts[pid], [one for one in holders if one.pid == pid], self.facts
+            self._without_unmapped_user(
+                describe_process(
+                    facts[pid], [one for one in holders if one.pid == pid], self.facts
+                )
             )
             for pid in dict.fromkeys(one.pid for one in holders)
             if pid in facts
@@ -326,6 +330,7 @@ class Observer:
             cgroup=self._cgroup_of(row, processes, facts),
             user=user_name(row.uid),
             asking=self.asking,
+            unmapped_uid=self.unmapped_uid,
             kernel_ports=() if processes else self._ports_of_the_kernel(),
             socket_units=_socket_units(row)
             if any(is_service_manager(one) for one in processes)
@@ -357,6 +362,11 @@ class Observer:
                 return made_in
         return path_of(facts[processes[0].pid].cgroup)
 
+    def _without_unmapped_user(self, process: Process) -> Process:
+        if process.uid is None or process.uid != self.unmapped_uid:
+            return process
+        return replace(process, uid=None, user=None)
+
     def _ports_of_the_kernel(self) -> tuple[KernelPort, ...]:
         """Read once for a look, and only where nobody has a row."""
         if self._kernel_ports is None:
@@ -371,6 +381,8 @@ class Observer:
 
     def _unreadable(self, count: int, seen: int) -> Notice:
         who = user_name(self.facts.euid) or f"uid {self.facts.euid}"
+        if self.facts.user_namespace not in (None, INITIAL_USER_NAMESPACE):
+            who += " of this user namespace"
         text = f"{count} of {seen} processes cannot be read by {who}"
         return Notice(code="processes-unreadable", text=text)
 
@@ -555,6 +567,26 @@ def user_name(uid: int | None) -> str | None:
         except (KeyError, OverflowError):
             pass
     return None
+
+
+def _unmapped_uid(facts: Facts) -> int | None:
+    """What the kernel says instead of users that have no id in our user namespace.
+
+    None where that cannot happen, or where it is the id of a user as well
+    (user_namespaces(7), /proc/sys/kernel/overflowuid).
+    """
+    if facts.user_namespace in (None, INITIAL_USER_NAMESPACE):
+        return None
+    overflow = 65534
+    try:
+        with open("/proc/self/uid_map", "rb") as file:
+            ranges = [line.split() for line in file.read(65536).splitlines()]
+    except OSError:
+        return None
+    mapped = any(
+        len(one) == 3 and 0 <= overflow - int(one[0]) < int(one[2]) for one in ranges
+    )
+    return None if mapped else overflow
 
 
 def cgroup_path(identifier: int | None) -> str | None:

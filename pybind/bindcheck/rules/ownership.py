@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bindcheck.model import KernelPort
 
 INITIAL_PID_NAMESPACE = 4026531836  # include/linux/proc_ns.h, PROC_PID_INIT_INO
+INITIAL_USER_NAMESPACE = 4026531837  # PROC_USER_INIT_INO
 _PF_GOING = 0x4 | 0x200  # include/linux/sched.h: PF_EXITING, PF_DUMPCORE
 
 
@@ -43,6 +44,7 @@ def owner_of(
     asking: Asking | None,
     kernel_ports: tuple[KernelPort, ...] = (),
     socket_units: tuple[str, ...] = (),
+    unmapped_uid: int | None = None,
 ) -> Owner:
     """Describe the owner of a row.
 
@@ -55,6 +57,7 @@ def owner_of(
         asking: for `own-copy` and `same-process`.
         kernel_ports: what the kernel itself uses, for rows that nobody has.
         socket_units: the .socket units whose files name the port.
+        unmapped_uid: what the kernel says instead of users that have no id here.
     """
     if not socket.inode:
         return Owner(kind=OwnerKind.NONE)
@@ -76,11 +79,12 @@ def owner_of(
     if any(one.other_pid_namespace for one in processes):
         traits += (Trait.OTHER_PID_NAMESPACE,)
     own_units = tuple(one for one in [socket_unit_of(cgroup)] if one)
+    told = socket.uid is not None and socket.uid != unmapped_uid
     return Owner(
         kind=_kind(processes, kernel, everything_readable=everything_readable),
         traits=traits,
-        uid=socket.uid,
-        user=user,
+        uid=socket.uid if told else None,
+        user=user if told else None,
         cgroup=cgroup,
         unit=unit,
         container=container[1] if container else None,

@@ -60,7 +60,7 @@ def who(owner: Owner) -> str:
 def user_of(owner: Owner) -> str:
     """Name the user of an owner."""
     if owner.uid is None:
-        return "an unknown user"
+        return "a user that has no id here"
     return f"{owner.user} (uid {owner.uid})" if owner.user else f"uid {owner.uid}"
 
 
