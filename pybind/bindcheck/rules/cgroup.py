@@ -106,7 +106,7 @@ def _below_user(path: str | None) -> str | None:
 
 def _is_name(text: str) -> bool:
     """Whether it can be put into a command as it is."""
-    return bool(text) and text.isascii() and text.replace("-", "").isalnum()
+    return text.isascii() and text[:1].isalnum() and text.replace("-", "").isalnum()
 
 
 def _is_id(text: str) -> bool:

@@ -55,7 +55,8 @@ def was_adopted(process: Process) -> bool:
 def _does_not_serve(process: Process, socket: Socket) -> bool:
     if process.serves is not False or process.state == "stopped":
         return False
-    if dict(process.environment).get("LISTEN_PID") == str(process.pid):
+    told = dict(process.environment).get("LISTEN_PID")
+    if told == str(process.inner_pid or process.pid):
         return False  # it was given the socket to serve it, by socket activation
     return socket.state is State.LISTEN or process.name in _NEVER_SERVE
 
