@@ -41,6 +41,7 @@ from bindcheck.words import (
     Verdict,
 )
 from tests.support import Holder, needs
+from tests.support.fuse import stuck_file
 from tests.support.namespaces import in_pid_namespace
 
 if TYPE_CHECKING:
@@ -746,6 +747,29 @@ class TestSupervised:
         assert remedies_of(owner)[0].command == ("sv", "status")
 
 
+LEAVES = """
+import ctypes, mmap
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, *[ctypes.c_size_t] * 5]
+libc.clone.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+reader, writer = os.pipe()
+pid = os.fork()
+if pid == 0:
+    file = os.open({path!r}, os.O_RDONLY)
+    page = libc.mmap(None, 4096, 3, 2, file, 0)  # MAP_PRIVATE
+    stack = libc.mmap(None, 65536, 3, 0x22, 2**64 - 1, 0)
+    pause = ctypes.cast(libc.pause, ctypes.c_void_p)
+    other = libc.clone(pause, stack + 65536, 0x100, None)  # CLONE_VM
+    number = 218 if os.uname().machine == "x86_64" else 96
+    libc.syscall(number, ctypes.c_void_p(page))
+    one = socket.create_server(("127.0.0.1", 0))
+    os.write(writer, b"%d %d" % (other, one.getsockname()[1]))
+    os._exit(0)
+result = [pid, *map(int, os.read(reader, 32).split())]
+"""
+
+
 class TestExiting:
     @pytest.mark.parametrize(
         ("change", "exiting"),
@@ -763,6 +787,30 @@ class TestExiting:
         assert (Trait.EXITING in owner.traits) is exiting
         action = "wait-for-exit" if exiting else "stop-holder"
         assert [one.action for one in remedies_of(owner)] == [action]
+
+    @needs("root", "FUSE")
+    def test_real_one(self, holder: Holder, tmp_path: Path) -> None:
+        """It has called exit(2), and waits in the kernel before its files are closed.
+
+        There the kernel clears the word that set_tid_address(2) named, if others share
+        the memory (kernel/fork.c, mm_release): in a page that does not come.
+        """
+        with contextlib.ExitStack() as stack:
+            stuck = stack.enter_context(stuck_file(tmp_path))
+            pid, other, port = holder.run(LEAVES.format(path=str(stuck.path)))
+            stack.callback(os.kill, other, signal.SIGKILL)
+            assert stuck.waiting.acquire(timeout=30)
+            found = diagnose(port)
+            owner = owner_in(found)
+            assert [one.pid for one in owner.processes] == [pid]
+            assert owner.processes[0].flags & 0x4
+            assert owner.processes[0].state != "zombie"
+            assert Trait.EXITING in owner.traits
+            assert "it is ending" in told(found)
+            assert (actions(found), commands(found)) == (["wait-for-exit"], [])
+            stuck.let_go()
+            wait_for_exit(pid)
+            assert diagnose(port).verdict is Verdict.BINDABLE
 
     def test_not_while_another_holder_lives(self) -> None:
         owner = laid_out(replace(PROCESS, state="zombie"), replace(PROCESS, pid=901))

@@ -117,6 +117,14 @@ def _can_refuse_in_cgroup() -> bool:
     return bpf.can_refuse()
 
 
+def _has_fuse() -> bool:
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR))
+    except OSError:
+        return False
+    return True
+
+
 CHECKS: dict[str, Callable[[], bool]] = {
     "root": _is_root,
     "network namespaces": _can_make_network_namespace,
@@ -129,6 +137,7 @@ CHECKS: dict[str, Callable[[], bool]] = {
     "MPTCP": _has_mptcp,
     "unix sockets": _has_unix_sockets,
     "vsock": _has_vsock,
+    "FUSE": _has_fuse,
 }
 _known: dict[str, bool] = {}
 
