@@ -307,10 +307,14 @@ class Observer:
         facts: Mapping[int, native.ProcessFacts],
         scan: native.Scan,
     ) -> Socket:
+        known: dict[int, native.ProcessFacts | None] = {}
         described = tuple(
             self._without_unmapped_user(
                 describe_process(
-                    facts[pid], [one for one in holders if one.pid == pid], self.facts
+                    facts[pid],
+                    [one for one in holders if one.pid == pid],
+                    self.facts,
+                    known,
                 )
             )
             for pid in dict.fromkeys(one.pid for one in holders)
@@ -411,12 +415,18 @@ class Observer:
 
 
 def describe_process(
-    facts: native.ProcessFacts, holders: Sequence[native.Holder], machine: Facts
+    facts: native.ProcessFacts,
+    holders: Sequence[native.Holder],
+    machine: Facts,
+    known: dict[int, native.ProcessFacts | None],
 ) -> Process:
-    """Turn what the system says of a process and its descriptors into a Process."""
+    """Turn what the system says of a process and its descriptors into a Process.
+
+    `known` keeps the processes above it: those of a prefork server are the same.
+    """
     command = tuple(_decode(one) for one in facts.command)
     folder = _decode(facts.folder) or None
-    above = list(_ancestors(facts))
+    above = list(_ancestors(facts, known))
     fds = sorted({one.fd for one in holders if one.fd is not None})
     threads = {one.tid for one in holders}
     serving = {one.serves for one in holders}
@@ -451,10 +461,15 @@ def describe_process(
     )
 
 
-def _ancestors(facts: native.ProcessFacts) -> Iterator[native.ProcessFacts]:
+def _ancestors(
+    facts: native.ProcessFacts, known: dict[int, native.ProcessFacts | None]
+) -> Iterator[native.ProcessFacts]:
     """The processes above one, parent first, pid 1 last; bounded."""
     for _ in range(_MOST_ANCESTORS):
-        parent = native.read_process(facts.parent) if facts.parent else None
+        if facts.parent not in known:
+            found = native.read_process(facts.parent) if facts.parent else None
+            known[facts.parent] = found
+        parent = known[facts.parent]
         if parent is None or parent.start_ticks > facts.start_ticks:
             return  # gone, or a reused pid
         yield parent
