@@ -11,10 +11,6 @@ from bindcheck.rules.cgroup import (
     user_of,
     user_unit_of,
 )
-from bindcheck.rules.inheritance import is_inherited
-from bindcheck.rules.kernel_sockets import kernel_user
-from bindcheck.rules.proxies import program_name, proxy_of
-from bindcheck.rules.supervisors import supervisor_of
 from bindcheck.words import OwnerKind, Trait
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -61,6 +57,11 @@ def owner_of(
     """
     if not socket.inode:
         return Owner(kind=OwnerKind.NONE)
+    # Not needed for a port that is free: imported here.
+    from bindcheck.rules.kernel_sockets import kernel_user
+    from bindcheck.rules.proxies import proxy_of
+    from bindcheck.rules.supervisors import supervisor_of
+
     kernel = None if processes else kernel_user(socket, kernel_ports)
     unit, container = unit_of(cgroup), container_of(cgroup)
     if unit is None and socket.uid == user_of(cgroup):
@@ -139,6 +140,8 @@ def _is_activated(processes: tuple[Process, ...], cgroup: str | None) -> bool:
     if not processes:
         # systemd makes the sockets of a unit itself, as pid 1 or for its cgroup.
         return cgroup == "/init.scope" or socket_unit_of(cgroup) is not None
+    from bindcheck.rules.proxies import program_name
+
     return any(
         is_service_manager(one)
         or program_name(one) == "systemd-socket-activate"
@@ -160,6 +163,8 @@ def is_exiting(process: Process) -> bool:
 def _traits(
     socket: Socket, processes: tuple[Process, ...], asking: Asking | None
 ) -> tuple[Trait, ...]:
+    from bindcheck.rules.inheritance import is_inherited
+
     traits: list[Trait] = []
     if asking is not None:
         if any(one.pid == asking.pid for one in processes):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bindcheck.records import replace
 from bindcheck.wording import refusals, unix, vsock
-from bindcheck.wording.owners import owner_lines
 from bindcheck.wording.terms import duration, endpoint_of, plural
 from bindcheck.words import (
     Blocks,
@@ -57,6 +56,8 @@ def _summed(blockers: Sequence[Blocker]) -> Sequence[Blocker]:
 def _blocker_lines(
     blocker: Blocker, diagnosis: Diagnosis, snapshot: Snapshot
 ) -> list[str]:
+    from bindcheck.wording.owners import owner_lines  # not for a port that is free
+
     if blocker.overlap is Overlap.SAME_PATH:
         lines = unix.blocker_lines(blocker, diagnosis.target, snapshot)
         return lines + owner_lines(blocker.owner, snapshot, 0)

@@ -5,7 +5,6 @@ Foreign texts are escaped here, so that every reader of a report is safe.
 
 from __future__ import annotations
 
-from bindcheck.rules.proxies import program_name
 from bindcheck.sanitize import sanitize
 from bindcheck.target import format_endpoint
 from bindcheck.words import OwnerKind, Trait
@@ -39,6 +38,8 @@ def who(owner: Owner) -> str:
     """Name an owner: "node (pid 4121)", or what is known of a hidden one."""
     if owner.processes:
         first = owner.processes[0]
+        from bindcheck.rules.proxies import program_name
+
         name = sanitize(program_name(first)) or "a program"
         if Trait.SAME_PROCESS in owner.traits:
             fds = f", fd {numbers(first.fds)}" if first.fds else ""

@@ -8,8 +8,6 @@ from __future__ import annotations
 from bindcheck.model import Remedy
 from bindcheck.rules.cgroup import container_of, user_of
 from bindcheck.rules.ownership import is_service_manager
-from bindcheck.rules.proxies import proxy_of
-from bindcheck.rules.supervisors import supervisor_of
 from bindcheck.sanitize import is_plain, sanitize
 from bindcheck.words import OwnerKind, Trait
 
@@ -155,6 +153,8 @@ def _guarded(owner: Owner, snapshot: Snapshot, port: int | None) -> list[Remedy]
                 "first program it is",
             )
         ]
+    from bindcheck.rules.proxies import proxy_of
+
     for one in owner.processes:
         proxy = proxy_of(one, port)
         if proxy is not None:
@@ -224,6 +224,8 @@ def _stop_unit(owner: Owner, snapshot: Snapshot) -> list[Remedy]:
 
 
 def _stop_supervised(owner: Owner, snapshot: Snapshot) -> list[Remedy]:
+    from bindcheck.rules.supervisors import supervisor_of
+
     for one in owner.processes:
         supervisor = supervisor_of(one, owner.processes)
         if supervisor is None:
