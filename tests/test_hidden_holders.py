@@ -158,6 +158,19 @@ class TestThreads:
         found = native.find_owners([holder.inode()]).holders
         assert [(one.pid, one.tid) for one in found] == [(holder.pid, holder.pid)]
 
+    def test_child_that_has_exited_hides_nothing(self) -> None:
+        """It belongs to root in /proc until its parent asks for it."""
+        with Holder() as parent:
+            before = native.find_owners([1]).unreadable
+            parent.run(
+                "kept['child'] = os.fork()\n"
+                "if kept['child'] == 0:\n"
+                "    os._exit(0)\n"
+                "os.waitid(os.P_PID, kept['child'], os.WEXITED | os.WNOWAIT)"
+            )
+            assert native.find_owners([1]).unreadable == before
+
+    @needs("root")
     def test_fallback_where_tables_cannot_be_compared(self, holder: Holder) -> None:
         """A filter that forbids kcmp(2), as containers have it."""
         port = holder.bind(listen=True)

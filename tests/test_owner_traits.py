@@ -649,12 +649,13 @@ def running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes
     try:
         yield process
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
 
 
 class TestSupervised:
-    @needs("supervisord")
+    @needs("root", "supervisord")
     def test_supervisord(self, tmp_path: Path) -> None:
         program = shutil.which("supervisord", path=PATH)
         assert program is not None

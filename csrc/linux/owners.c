@@ -101,20 +101,23 @@ int bc__scan_descriptors(bc__scan *scan, int process, const char *path, int32_t 
     return status;
 }
 
-/* A kernel thread has no descriptors: that it may not be read hides nothing. */
-static int is_kernel_thread(int process)
+/* A kernel thread has no descriptors, nor has a process that has exited: that they may
+ * not be read hides nothing. (Both belong to root in /proc: fs/proc/base.c,
+ * task_dump_owner.) */
+static int has_none(int process)
 {
     enum { PF_KTHREAD = 0x00200000 };
     uint8_t text[512];
     bc_proc_stat stat;
     ssize_t length = bc__read_file(process, "stat", text, sizeof text);
     return length > 0 && bc_decode_proc_stat(text, (size_t)length, &stat) == BC_OK &&
-           (stat.flags & PF_KTHREAD) != 0;
+           ((stat.flags & PF_KTHREAD) != 0 || stat.state == 'Z' || stat.state == 'X');
 }
 
 static void scan_process(bc__scan *scan, const char *name)
 {
     int32_t pid = (int32_t)strtol(name, NULL, 10);
+    int status = 0;
     int process = openat(scan->proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (process < 0) {
         /* hidepid=1 refuses the folder itself; ENOENT: gone. */
@@ -125,11 +128,14 @@ static void scan_process(bc__scan *scan, const char *name)
         return;
     }
     scan->owners->seen++;
-    if (bc__scan_descriptors(scan, process, "fd", pid, pid) != 0) {
-        scan->owners->unreadable += is_kernel_thread(process) ? 0 : 1;
-    } else if (scan->compares && bc__scan_threads(scan, process, pid) != 0) {
-        scan->owners->unreadable++;
+    status = bc__scan_descriptors(scan, process, "fd", pid, pid);
+    if (status != 0 && has_none(process)) {
+        status = 0; /* threads of it may run on */
     }
+    if (status == 0 && scan->compares) {
+        status = bc__scan_threads(scan, process, pid);
+    }
+    scan->owners->unreadable += status != 0 ? 1 : 0;
     (void)close(process);
 }
 
