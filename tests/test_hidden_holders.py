@@ -158,17 +158,26 @@ class TestThreads:
         found = native.find_owners([holder.inode()]).holders
         assert [(one.pid, one.tid) for one in found] == [(holder.pid, holder.pid)]
 
+    @needs("root", "mount")
     def test_child_that_has_exited_hides_nothing(self) -> None:
         """It belongs to root in /proc until its parent asks for it."""
-        with Holder() as parent:
-            before = native.find_owners([1]).unreadable
-            parent.run(
-                "kept['child'] = os.fork()\n"
-                "if kept['child'] == 0:\n"
-                "    os._exit(0)\n"
-                "os.waitid(os.P_PID, kept['child'], os.WEXITED | os.WNOWAIT)"
-            )
-            assert native.find_owners([1]).unreadable == before
+
+        def count() -> int:
+            return as_user(NOBODY, lambda: native.find_owners([1]).unreadable)
+
+        def counts() -> tuple[int, int]:
+            with Holder(uid=NOBODY) as parent:
+                before = count()
+                parent.run(
+                    "kept['child'] = os.fork()\n"
+                    "if kept['child'] == 0:\n"
+                    "    os._exit(0)\n"
+                    "os.waitid(os.P_PID, kept['child'], os.WEXITED | os.WNOWAIT)"
+                )
+                return before, count()
+
+        before, after = in_pid_namespace(counts)
+        assert after == before
 
     @needs("root")
     def test_fallback_where_tables_cannot_be_compared(self, holder: Holder) -> None:
