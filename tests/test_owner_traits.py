@@ -30,7 +30,7 @@ from bindcheck.rules.inheritance import is_inherited
 from bindcheck.rules.ownership import listens_on, owner_of
 from bindcheck.rules.proxies import proxy_of
 from bindcheck.rules.remedies.stopping import stop_owner
-from bindcheck.rules.supervisors import supervisor_of
+from bindcheck.rules.supervisors import supervised_name, supervisor_name
 from bindcheck.words import (
     Certainty,
     Family,
@@ -727,27 +727,25 @@ class TestSupervised:
     def test_names(
         self, name: str, command: tuple[str, ...], expected: str | None
     ) -> None:
-        above = Ancestor(pid=700, name=name, command=command, session=700)
-        shell = Ancestor(pid=800, name="sh", command=("sh",), session=700)
-        found = supervisor_of(replace(PROCESS, ancestors=(shell, above)))
-        assert (found.name if found else None) == expected
-        if found is not None:
-            assert found.pid == 700
+        assert supervisor_name(name, command) == expected
 
     def test_main_process_of_the_holder_is_none(self) -> None:
         """The master of gunicorn has the socket too: it is stopped as any other."""
         master = replace(PROCESS, pid=700, name="gunicorn", command=("gunicorn",))
-        above = Ancestor(pid=700, name="gunicorn", command=("gunicorn",), session=700)
+        above = Ancestor(pid=700, session=700, supervisor="gunicorn")
         worker = replace(PROCESS, parent=700, ancestors=(above,))
         owner = laid_out(master, worker)
         assert Trait.SUPERVISED not in owner.traits
         assert remedies_of(owner)[0].command == ("kill", "700")
 
     def test_runit(self) -> None:
-        above = Ancestor(pid=700, name="runsv", command=("runsv", "web"), session=700)
-        owner = laid_out(replace(PROCESS, ancestors=(above,)))
+        command = ("runsv", "web")
+        assert supervised_name(supervisor_name("runsv", command), command) == "web"
+        above = Ancestor(pid=700, session=700, supervisor="runsv", supervises="web")
+        shell = Ancestor(pid=800, session=700)
+        owner = laid_out(replace(PROCESS, ancestors=(shell, above)))
         assert remedies_of(owner)[0].command == ("sv", "stop", "web")
-        hostile = replace(above, command=("runsv", "-x\n"))
+        hostile = replace(above, supervises="-x\n")
         owner = laid_out(replace(PROCESS, ancestors=(hostile,)))
         assert remedies_of(owner)[0].command == ("sv", "status")
 

@@ -110,12 +110,14 @@ class Trial:
 
 @record(frozen=True, slots=True, kw_only=True)
 class Ancestor:
-    """A process above another one, with the first words of its command line."""
+    """A process above another one. Its command line is not kept."""
 
     pid: int
-    name: str
-    command: tuple[str, ...]
     session: int | None
+    supervisor: str | None = None
+    """Its name, where it starts other programs again when they end."""
+    supervises: str | None = None
+    """What it runs, where its command line names that."""
 
 
 @record(frozen=True, slots=True, kw_only=True)

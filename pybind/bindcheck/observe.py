@@ -477,11 +477,15 @@ def _ancestors(
 
 
 def _ancestor(facts: native.ProcessFacts) -> Ancestor:
+    from bindcheck.rules.supervisors import supervised_name, supervisor_name
+
+    command = tuple(_decode(one) for one in facts.command[:4])
+    supervisor = supervisor_name(_decode(facts.name), command)
     return Ancestor(
         pid=facts.pid,
-        name=_decode(facts.name),
-        command=tuple(_decode(one) for one in facts.command[:4]),
         session=facts.session,
+        supervisor=supervisor,
+        supervises=supervised_name(supervisor, command),
     )
 
 

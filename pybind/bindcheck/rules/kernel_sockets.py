@@ -6,7 +6,7 @@ the port: a tunnel device, the NFS server.
 
 from __future__ import annotations
 
-from bindcheck.words import SocketType
+from bindcheck.words import Family, SocketType
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def kernel_user(socket: Socket, ports: Sequence[KernelPort]) -> KernelPort | None:
     """Who in the kernel uses the port of a row; of several, one that says its port."""
+    if socket.family not in (Family.INET, Family.INET6):
+        return None
     datagram = socket.protocol.type is SocketType.DATAGRAM
     found = [
         one

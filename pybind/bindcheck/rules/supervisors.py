@@ -61,18 +61,18 @@ def supervisor_of(
     """
     pids = {one.pid for one in holders}
     for ancestor in process.ancestors:
-        name = _supervisor_name(ancestor.name, ancestor.command)
+        name = ancestor.supervisor
         if name is not None and ancestor.pid not in pids:
             return Supervisor(
                 name=name,
                 pid=ancestor.pid,
-                status=_SUPERVISORS[name],
-                stop=_stop(name, process, ancestor.command),
+                status=_SUPERVISORS.get(name),
+                stop=_stop(name, process, ancestor.supervises),
             )
     return None
 
 
-def _supervisor_name(name: str, command: tuple[str, ...]) -> str | None:
+def supervisor_name(name: str, command: tuple[str, ...]) -> str | None:
     """The supervisor that a command line is, also below an interpreter."""
     if name.startswith("PM2 ") or (command and command[0].startswith("PM2 ")):
         return "PM2"
@@ -89,8 +89,13 @@ def _supervisor_name(name: str, command: tuple[str, ...]) -> str | None:
     return None
 
 
+def supervised_name(name: str | None, command: tuple[str, ...]) -> str | None:
+    """What a supervisor runs, where its command line names it: runsv(8)."""
+    return command[1] if name == "runsv" and len(command) > 1 else None
+
+
 def _stop(
-    name: str, process: Process, command: tuple[str, ...]
+    name: str, process: Process, supervises: str | None
 ) -> tuple[str, ...] | None:
     told = dict(process.environment)
     if name == "supervisord" and "SUPERVISOR_PROCESS_NAME" in told:
@@ -100,8 +105,8 @@ def _stop(
         return ("supervisorctl", "stop", full) if _is_word(full) else None
     if name == "PM2" and told.get("pm_id", "").isdecimal():
         return ("pm2", "stop", told["pm_id"])
-    if name == "runsv" and len(command) > 1 and _is_word(command[1]):
-        return ("sv", "stop", command[1])
+    if name == "runsv" and supervises and _is_word(supervises):
+        return ("sv", "stop", supervises)
     return None
 
 
