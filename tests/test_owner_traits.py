@@ -40,9 +40,9 @@ from bindcheck.words import (
     Trait,
     Verdict,
 )
-from tests.support import Holder, needs
+from tests.support import Holder, as_user, needs
 from tests.support.fuse import stuck_file
-from tests.support.namespaces import in_pid_namespace
+from tests.support.namespaces import CLONE_NEWNS, in_pid_namespace, mount, unshare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -365,6 +365,28 @@ class TestInherited:
         family.start(python(program))
         family.wait_for_call("poll")
         assert Trait.INHERITED in owner_in(diagnose(family.port)).traits
+
+    @needs("root", "mount")
+    @pytest.mark.parametrize("name", ["accept", "epoll", "poll", "sleep", "pipe"])
+    def test_call_that_may_not_be_read(
+        self, family: Household, name: str, tmp_path: Path
+    ) -> None:
+        """Where Yama forbids to trace: the kernel function tells nearly the same."""
+        programs = {**SERVING, "pipe": "import os\nos.read(os.pipe()[0], 1)"}
+        family.start(python(programs[name]) if name != "sleep" else SLEEP)
+        family.wait_for_call("accept", "poll", "nanosleep", "pipe")
+        empty = tmp_path / "empty"
+        empty.touch()
+
+        def call() -> Diagnosis:
+            unshare(CLONE_NEWNS)
+            mount("--make-rprivate", "/")
+            child = family.child
+            mount("--bind", str(empty), f"/proc/{child}/task/{child}/syscall")
+            return diagnose(family.port)
+
+        inherited = Trait.INHERITED in owner_in(as_user(0, call)).traits
+        assert inherited is (name in ("sleep", "pipe"))
 
     def test_reader_of_a_pipe(self, family: Household) -> None:
         family.start(python("import os\nos.read(os.pipe()[0], 1)"))
@@ -943,8 +965,22 @@ class TestNobody:
             OwnerKind.IN_TRANSIT,
             "wireguard device wg0",
         )
+        hidden = laid_out(
+            row=self.UDP, kernel_ports=(device,), everything_readable=False
+        )
+        assert (hidden.kind, hidden.kernel) == (OwnerKind.HIDDEN, None)
         both = laid_out(row=self.UDP, kernel_ports=(device, self.VXLAN))
         assert both.kernel == "vxlan device vx0"
+
+    def test_hidden_service_is_not_the_kernel(self) -> None:
+        owner = laid_out(
+            row=self.UDP,
+            kernel_ports=(self.VXLAN,),
+            everything_readable=False,
+            cgroup="/system.slice/dns.service",
+        )
+        assert owner.kernel is None
+        assert remedies_of(owner)[0].action == "stop-unit"
 
     def test_process_is_never_the_kernel(self) -> None:
         owner = laid_out(PROCESS, row=self.UDP, kernel_ports=(self.VXLAN,))

@@ -3,6 +3,8 @@
  * Whether anybody waits on a descriptor: /proc/PID/task/TID/syscall (proc(5), needs
  * PTRACE_MODE_ATTACH) names the call in which a thread sleeps. A child that inherited a
  * listening socket and knows nothing of it sleeps in something else.
+ *
+ * Only what is known to be something else counts as such.
  */
 #include "../internal.h"
 #include "linux.h"
@@ -105,6 +107,28 @@ static uint8_t in_epoll(const bc__descriptor *descriptor, int32_t epoll)
     return BC_WAITS_ELSEWHERE;
 }
 
+/* The kernel function in which a thread sleeps, which Yama's ptrace_scope does not
+ * forbid to see: for a timer, a child, a signal, another thread or a pipe. What an
+ * epoll waits for it does not tell. */
+static uint8_t by_function(const bc__descriptor *descriptor, int32_t tid)
+{
+    static const char *const ELSEWHERE[] = {"nanosleep", "do_wait",    "sigsuspend",
+                                            "sigtimed",  "futex_wait", "pipe_read"};
+    char name[128];
+    char path[64];
+    ssize_t length;
+
+    (void)snprintf(path, sizeof path, "task/%d/wchan", (int)tid);
+    length = bc__read_file(descriptor->process, path, name, sizeof name - 1);
+    name[length > 0 ? length : 0] = '\0';
+    for (size_t i = 0; i < sizeof ELSEWHERE / sizeof ELSEWHERE[0]; i++) {
+        if (strstr(name, ELSEWHERE[i]) != NULL) {
+            return BC_WAITS_ELSEWHERE;
+        }
+    }
+    return BC_WAITS_UNKNOWN;
+}
+
 static uint8_t thread_waits(const bc__descriptor *descriptor, int32_t tid)
 {
     char text[256];
@@ -117,9 +141,12 @@ static uint8_t thread_waits(const bc__descriptor *descriptor, int32_t tid)
 
     (void)snprintf(path, sizeof path, "task/%d/syscall", (int)tid);
     length = bc__read_file(descriptor->process, path, text, sizeof text - 1);
-    text[length > 0 ? length : 0] = '\0';
+    if (length <= 0) {
+        return by_function(descriptor, tid);
+    }
+    text[length] = '\0';
     if (text[0] < '0' || text[0] > '9') {
-        return BC_WAITS_UNKNOWN; /* "running", -1, or not permitted */
+        return BC_WAITS_UNKNOWN; /* "running", or -1: it waits outside of a call */
     }
     number = strtol(text, &rest, 10);
     first = (int32_t)strtoul(rest, NULL, 16);

@@ -62,10 +62,14 @@ def owner_of(
     from bindcheck.rules.proxies import proxy_of
     from bindcheck.rules.supervisors import supervisor_of
 
-    kernel = None if processes else kernel_user(socket, kernel_ports)
     unit, container = unit_of(cgroup), container_of(cgroup)
     if unit is None and socket.uid == user_of(cgroup):
         unit = user_unit_of(cgroup)
+    kernel = None
+    if not processes and not unit and not container:
+        kernel = kernel_user(socket, kernel_ports)
+    if kernel is not None and kernel.port is None and not everything_readable:
+        kernel = None  # that there is such a device says nothing of this port
     traits = _traits(socket, processes, asking)
     if _is_activated(processes, cgroup):
         traits += (Trait.SOCKET_ACTIVATION,)
