@@ -46,9 +46,7 @@ TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from bindcheck.model import Facts
-
-    from bindcheck.model import InterfaceAddress
+    from bindcheck.model import Facts, InterfaceAddress
 
 
 # Not sys.platform itself, whose branches type checkers leave out.
