@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import Holder, in_private_network
+from tests.support.capabilities import expected_to_lack, has
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -40,14 +41,31 @@ def holder(make_holder: Callable[..., Holder]) -> Holder:
     return make_holder()
 
 
+def pytest_configure() -> None:
+    """What is said to be missing must be: a skip that nobody needs hides a test."""
+    for one in expected_to_lack():
+        if has(one):
+            raise pytest.UsageError(f"BINDCHECK_LACKS names {one!r}, which is here")
+
+
+def is_expected(report: pytest.TestReport) -> bool:
+    """Whether a test was skipped for want of nothing but what is said to be missing."""
+    reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else ""
+    needed = reason.removeprefix("Skipped: needs ")
+    return needed != reason and set(needed.split(", ")) <= expected_to_lack()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where every capability is said to be there, a skipped test is a failure."""
+    """Where every capability is said to be there, a skipped test is a failure.
+
+    Except for want of what BINDCHECK_LACKS names.
+    """
     report = yield
     skipped = report.skipped and not hasattr(report, "wasxfail")
-    if skipped and os.environ.get("BINDCHECK_REQUIRE_ALL"):
+    if skipped and os.environ.get("BINDCHECK_REQUIRE_ALL") and not is_expected(report):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped: {report.longrepr}"
     return report

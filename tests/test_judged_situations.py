@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import socket
 import subprocess
 from typing import TYPE_CHECKING
@@ -157,3 +158,61 @@ def test_device_of_a_bound_socket_is_read_from_it(
     assert held.device == index
     (row,) = native.find_bound(port, []).sockets
     assert (row.device, row.state, row.protocol) == (index, State.CLOSE, Protocol.TCP)
+
+
+@needs("root", "network namespaces")
+def test_diagnosis_does_not_change_what_the_next_bind_is_told(holder: Holder) -> None:
+    """A bind with both options would leave SO_REUSEPORT in the port's bucket."""
+    port = holder.bind(reuse_address=True)
+
+    def plain() -> int:
+        with socket.socket() as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError as error:
+                return error.errno or -1
+        return 0
+
+    assert plain() == errno.EADDRINUSE
+    found = only(bindcheck.diagnose(("127.0.0.1", port), reuse_port=True))
+    (trial,) = found.trials
+    assert (dict(trial.changed), trial.native) == ({"reuse_address": True}, False)
+    assert trial.ok is True
+    assert found.works_with == {"reuse_address": True}
+    assert plain() == errno.EADDRINUSE
+
+
+@needs("root", "network namespaces")
+def test_predicted_datagram_bind_fails_in_the_order_of_the_kernel(
+    holder: Holder,
+) -> None:
+    """Of two reasons an IPv4 bind is told the address first, an IPv6 bind the port."""
+    holder.bind("0.0.0.0", 700, kind="udp")  # noqa: S104
+    holder.bind("::", 701, kind="udp", v6only=True, name="other")
+
+    def ask(address: str, port: int) -> tuple[int, int]:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            with pytest.raises(OSError) as caught:  # noqa: PT011
+                one.bind((address, port))
+        (found,) = bindcheck.diagnose((address, port), protocol="udp", reuse_port=True)
+        assert found.attempt.error is not None
+        return caught.value.errno or -1, found.attempt.error.code
+
+    for target in (("192.0.2.1", 700), ("2001:db8::1", 701)):
+        truth, told = as_user(NOBODY, lambda target=target: ask(*target))  # type: ignore[misc]
+        assert told == truth
+
+
+@needs("root", "network namespaces", "IPv6")
+def test_foretold_address_is_one_of_the_interface_asked_for() -> None:
+    """Behind a privileged port: ::1 is an address here, but not of that interface."""
+    pair = ["ip", "link", "add", "d0", "type", "veth", "peer", "name", "d1"]
+    subprocess.run(pair, check=True)
+    target = ("::1", 700)
+    found = as_user(NOBODY, lambda: only(bindcheck.diagnose(target, device="d0")))
+    assert [cause.code for cause in found.causes] == [CauseCode.PRIVILEGED_PORT]
+    (upcoming,) = found.next_errors
+    assert upcoming.cause is CauseCode.ADDRESS_NOT_LOCAL

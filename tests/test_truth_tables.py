@@ -30,6 +30,7 @@ from bindcheck.words import (
     Verdict,
 )
 from tests.support import NOBODY, Holder, as_user, in_private_network, needs
+from tests.support.capabilities import has
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -300,10 +301,13 @@ def test_addresses(
     port = hold(tidy, way, holds.address, v6only=holds.v6only)
     expected = 0 if cell == "." else errno.EADDRINUSE
     asked = (way.protocol, target.address, port)
-    assert kernel_says(*asked, v6only=target.v6only) == expected
+    really = kernel_says(*asked, v6only=target.v6only)
+    if is_sometimes_missed(way, holds, target):
+        expected = really
+    assert really == expected
     found = bindcheck_says(*asked, v6only=target.v6only)
     assert (answer(found), found.attempt.native) == (expected, True)
-    if cell == ".":
+    if expected == 0:
         expect_free(found)
         return
     assert found.verdict is Verdict.BLOCKED
@@ -314,6 +318,16 @@ def test_addresses(
     assert blocker.dual_stack is cell.endswith("+")
     assert (blocker.sharing, blocker.blocks) == (Sharing.NOT_REQUESTED, Blocks.YES)
     assert blocker.release.how is ReleaseHow.WHEN_OWNER_CLOSES
+
+
+def is_sometimes_missed(way: Way, holds: Spelling, target: Spelling) -> bool:
+    """Older kernels do not always see that a v4-mapped wildcard covers the others.
+
+    Linux 6.1 looks for it in the wrong bucket (net/ipv4/inet_hashtables.c,
+    inet_bind2_bucket_match_addr_any), unless the port is already searched as a whole.
+    """
+    mapped = (holds.text, target.text) == ("::ffff:0.0.0.0", "::ffff:127.0.0.1")
+    return mapped and way.protocol == "tcp" and not has("bound sockets in the tables")
 
 
 def may_share(way: Way, holder: Reuse, asker: Reuse, *, same_uid: bool = True) -> bool:
@@ -336,7 +350,9 @@ def expect_verdict_and_trials(
         changes = {name: value is True for name, value in trial.changed.items()}
         changed = asker.changed(changes)
         assert trial.ok is may_share(way, holder, changed, same_uid=same_uid)
-        assert trial.native is (way.protocol == "tcp")
+        # With both options it would be remembered in the port's bucket.
+        both = changed.address and changed.port
+        assert trial.native is (way.protocol == "tcp" and not both)
     tried = [set(trial.changed) for trial in found.trials]
     missing = {"reuse_address", "reuse_port"} - set(asker.asked)
     assert tried == [{name} for name in sorted(missing)]
@@ -428,6 +444,12 @@ def test_options_asked_by_another_user(
     assert found.attempt.native is not (way.protocol == "udp" and bool(asks.asked))
     if works:
         expect_free(found)
+        return
+    if way.kind is Kind.BOUND and not has("bound sockets in the tables"):
+        # What nobody can see is tried all the same, but nothing is predicted of it.
+        assert [cause.code for cause in found.causes] == [CauseCode.UNSEEN_BLOCKER]
+        assert found.blockers == ()
+        assert all(trial.ok is not None for trial in found.trials if trial.native)
         return
     expect_verdict_and_trials(found, way, holds, asks, same_uid=False)
     blocker = expect_blamed(found, tidy, way)

@@ -137,7 +137,8 @@ def _examine(
         rows = range_rows(target, options, snapshot)
         snapshot = observer.with_owners(snapshot, rows)
         snapshot = observer.with_confinement(snapshot, target.family)
-    elif not overlapping(target, options, snapshot):
+    else:
+        # Also beside those that are seen: each that is in the way is to be named.
         snapshot = observer.with_bound_sockets(snapshot, target.port)
         snapshot = _with_owners(target, options, snapshot, observer)
         if not overlapping(target, options, snapshot):

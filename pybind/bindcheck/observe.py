@@ -230,7 +230,9 @@ class Observer:
         known = native.list_sockets(Protocol.TCP, 0).sockets
         scan = native.find_bound(port, [row.inode for row in known])
         limits = snapshot.limits
-        if scan.unreadable:
+        if scan.unreadable and all(
+            one.code != "processes-unreadable" for one in limits
+        ):
             limits = (*limits, self._unreadable(scan.unreadable, scan.seen))
         if scan.unasked:
             text = (

@@ -77,7 +77,10 @@ def _try(
     options = replace(attempt.options, **changed)  # type: ignore[arg-type]
     if attempt.target.protocol.type is SocketType.STREAM:
         options = replace(options, listen=False)
-    made = attempt_harmlessly(attempt.target, options, snapshot)
+    if _would_be_remembered(attempt.target, options, changed):
+        made = _without_port_sharing(attempt.target, options, changed, snapshot)
+    else:
+        made = attempt_harmlessly(attempt.target, options, snapshot)
     return Trial(
         changed=changed,
         native=made.native,
@@ -85,6 +88,52 @@ def _try(
         step=made.step,
         error=made.error,
     )
+
+
+def _would_be_remembered(
+    target: Target, options: Options, changed: dict[str, bool | int | str]
+) -> bool:
+    """Whether a bind that worked would change what a later one is told.
+
+    Beside a holder without SO_REUSEPORT, one with it that shares by SO_REUSEADDR or has
+    less to share leaves it in the port's bucket (inet_csk_update_fastreuse): the next
+    plain SO_REUSEPORT bind of that user then works, until the holder is gone.
+    """
+    stream = target.protocol.type is SocketType.STREAM
+    otherwise = bool(options.reuse_address) or "v6only" in changed
+    return stream and bool(options.reuse_port) and otherwise
+
+
+def _without_port_sharing(
+    target: Target,
+    options: Options,
+    changed: dict[str, bool | int | str],
+    snapshot: Snapshot,
+) -> Attempt:
+    """Tell what such a bind would be told, without making it.
+
+    What one of two options allows, both allow; and a holder alone that objects to each
+    objects to both. Several may each share by another one: there their options tell.
+    """
+    rows = overlapping(target, options, snapshot)
+    less = [replace(options, reuse_port=None)]
+    if "v6only" not in changed:
+        less.append(replace(options, reuse_address=None))
+    tried = [native.probe(target, one) for one in less]
+    ok: bool | None = None
+    if any(made.ok for made in tried):
+        ok = True
+    elif len(rows) == 1 and len(tried) == 2 and all(is_in_use(made) for made in tried):
+        ok = False
+    else:
+        who = asker(target, options, snapshot)
+        answers = {conflicts(who, row.socket) for row in rows}
+        if Blocks.YES in answers:
+            ok = False
+        elif answers == {None}:
+            ok = True
+    error = snapshot.address_in_use if ok is False else None
+    return _predicted(target, options, ok=ok, error=error)
 
 
 def _try_refused(attempt: Attempt, snapshot: Snapshot) -> tuple[Trial, ...]:
@@ -217,11 +266,14 @@ def _earlier_refusal(
 
     Asked on a port of the kernel's choice, where nobody receives.
     """
-    if is_privileged(target, snapshot.facts):
-        return snapshot.permission_denied
     plain = replace(options, reuse_address=None, reuse_port=None)
     made = native.probe(replace(target, port=0), plain)
-    return None if made.ok or is_in_use(made) else made.error
+    refused = None if made.ok or is_in_use(made) else made.error
+    if refused and target.family is Family.INET:
+        return refused  # __inet_bind looks at the address first, __inet6_bind last
+    if is_privileged(target, snapshot.facts):
+        return snapshot.permission_denied
+    return refused
 
 
 def _shares_with_all(who: Asker, rows: Sequence[Overlapping]) -> bool | None:

@@ -125,11 +125,22 @@ def _has_fuse() -> bool:
     return True
 
 
+def _lists_bound() -> bool:
+    """Linux 6.8 and later: sockets that are bound and do not listen are shown too."""
+    from bindcheck import native
+    from bindcheck.words import Protocol
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return bool(native.list_sockets(Protocol.TCP, one.getsockname()[1]).sockets)
+
+
 CHECKS: dict[str, Callable[[], bool]] = {
     "root": _is_root,
     "network namespaces": _can_make_network_namespace,
     "IPv6": _has_inet6,
     "socket tables": _lists_sockets,
+    "bound sockets in the tables": _lists_bound,
     "user namespaces": _can_make_user_namespace,
     "Landlock for the network": _has_landlock,
     "system call filters": _can_filter,
@@ -150,6 +161,12 @@ def has(capability: str) -> bool:
             check() if check else shutil.which(capability, path=_PATH) is not None
         )
     return _known[capability]
+
+
+def expected_to_lack() -> set[str]:
+    """The capabilities that BINDCHECK_LACKS says are not to be had here."""
+    names = os.environ.get("BINDCHECK_LACKS", "").split(",")
+    return {one.strip() for one in names} - {""}
 
 
 _PATH = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin" + os.pathsep + "/sbin"
