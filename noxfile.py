@@ -5,6 +5,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -29,6 +30,19 @@ STRICT = (
     *("-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion"),
     *("-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-Werror"),
     *("-fsyntax-only", "-Icsrc"),
+)
+# Most random situations are judged by `tests` and `situations`.
+FEW_SITUATIONS = {"BINDCHECK_SITUATIONS": "200"}
+NOBODY = "65534"
+# What an ordinary user has not, and what a kernel of 2022 has not: a test that needs
+# anything else is not skipped where BINDCHECK_REQUIRE_ALL is set.
+NOT_WITHOUT_ROOT = "root, network namespaces, cgroup BPF"
+NOT_IN_6_1 = "Landlock for the network"
+# What is about text and bytes, which every kernel leaves as they are, and what measures
+# how much traffic an interpreted processor can carry.
+ANY_KERNEL = (
+    *("command", "contract", "decoders", "error_text", "harmless", "leaks"),
+    *("real_servers", "recording", "sanitize", "schema", "target", "unix_decoder"),
 )
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 
@@ -89,6 +103,7 @@ def sanitize(session: nox.Session) -> None:
         "ASAN_OPTIONS": "detect_leaks=0",
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "BINDCHECK_SANITIZED": "1",  # for tests that measure memory
+        **FEW_SITUATIONS,
     }
     # Captured at the descriptor, the report of a crash would die with the process.
     session.run("pytest", "--capture=sys", "tests", *session.posargs, env=environment)
@@ -117,7 +132,91 @@ def wheel(session: nox.Session) -> None:
             copy = shutil.copytree if Path(name).is_dir() else shutil.copy
             copy(name, elsewhere / name)
         with session.chdir(elsewhere):
-            session.run(*python, "pytest", "tests", *session.posargs, external=True)
+            pytest = (*python, "pytest", "tests", *session.posargs)
+            session.run(*pytest, env=FEW_SITUATIONS, external=True)
+
+
+@nox.session
+def unprivileged(session: nox.Session) -> None:
+    """Run the tests as an ordinary user, and as root of a user namespace (Linux)."""
+    with tempfile.TemporaryDirectory() as tmp:
+        user: tuple[str, ...] = ()
+        if os.geteuid() == 0:
+            ids = (f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+            user = ("setpriv", *ids, "env", f"HOME={tmp}/home", f"TMPDIR={tmp}/home")
+        Path(tmp).chmod(0o755)
+        home = Path(tmp, "home")
+        home.mkdir()
+        for name in PYPROJECT["tool"]["cibuildwheel"]["test-sources"]:
+            copy = shutil.copytree if Path(name).is_dir() else shutil.copy
+            copy(name, home / name)
+        for one in (home, *home.rglob("*")) if user else ():
+            os.chown(one, int(NOBODY), int(NOBODY))
+        # Where nobody may read it: neither this environment nor its interpreter may be.
+        base = readable_python(session, user)
+        session.run(base, "-m", "venv", f"{tmp}/venv", external=True)
+        python = (f"{tmp}/venv/bin/python", "-m")
+        session.run(*python, "pip", "install", "-q", ".[test]", external=True)
+        pytest = (*python, "pytest", "tests", *session.posargs)
+        lacks = {"BINDCHECK_LACKS": NOT_WITHOUT_ROOT}
+        with session.chdir(home):
+            session.run(*user, *pytest, env=lacks, external=True)
+            # Servers that give up their rights cannot where there is a single uid.
+            less = without(*(name for name in ANY_KERNEL if name != "command"))
+            namespace = (*user, "unshare", "--user", "--map-root-user")
+            session.run(*namespace, *pytest, *less, env=lacks, external=True)
+
+
+@nox.session
+def oldkernel(session: nox.Session) -> None:
+    """Run what the kernel decides on Debian 12's own 6.1, in QEMU (Debian, root)."""
+    session.install(".[test]", "virtme-ng>=1.42")
+    chosen = session.posargs or ("tests", *without(*ANY_KERNEL))
+    environment = {
+        "BINDCHECK_SITUATIONS": "60",
+        "BINDCHECK_LACKS": NOT_IN_6_1,
+    }
+    session.run("python", "checks/old_kernel.py", *chosen, env=environment)
+
+
+@nox.session
+def situations(session: nox.Session) -> None:
+    """Judge 20,000 random situations, or the number given; Linux, as root."""
+    session.install(".[test]")
+    wanted = int(session.posargs[0]) if session.posargs else 20_000
+    workers = min(4, os.cpu_count() or 1)
+    first = int(os.environ.get("BINDCHECK_SEED", "1"))
+    share = {"BINDCHECK_SITUATIONS": str(-(-wanted // workers))}
+    python = str(Path(session.bin, "python"))
+    command = (python, "-m", "pytest", "-q", "tests/test_situations.py")
+    processes = {
+        seed: subprocess.Popen(
+            command, env={**os.environ, **share, "BINDCHECK_SEED": str(seed)}
+        )
+        for seed in range(first, first + workers)
+    }
+    failed = [seed for seed, process in processes.items() if process.wait() != 0]
+    if failed:
+        session.error(f"BINDCHECK_SEED of what failed: {failed}")
+
+
+def without(*names: str) -> list[str]:
+    """Return the options of pytest that leave test files out."""
+    return [f"--ignore=tests/test_{name}.py" for name in names]
+
+
+def readable_python(session: nox.Session, user: tuple[str, ...]) -> str:
+    """Return an interpreter that this user may start."""
+    places = (sys.executable, "/usr/local/bin/python3", "/usr/bin/python3")
+    found = [
+        one
+        for one in places
+        if Path(one).exists()
+        and subprocess.run([*user, one, "-c", ""], check=False).returncode == 0
+    ]
+    if not found:
+        session.error("there is no Python that an ordinary user may start")
+    return found[0]
 
 
 def install_group(session: nox.Session, group: str) -> None:
