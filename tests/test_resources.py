@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import resource
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,11 +57,12 @@ class TestEphemeralPorts:
         holder.run("kept['child'].recv(1); kept.pop('child').close()")
 
         found = check("127.0.0.1:0")
+        program = Path(f"/proc/{holder.pid}/comm").read_text("utf-8").strip()
         assert codes(found) == [CauseCode.EPHEMERAL_PORTS_EXHAUSTED]
         assert found.causes[0].evidence == (
             "net.ipv4.ip_local_port_range = 40000 40003",
             "4 of 4 ports taken for 127.0.0.1 (tcp)",
-            f"3 by python3 (pid {holder.pid})",
+            f"3 by {program} (pid {holder.pid})",
             "1 by closed connections in TIME_WAIT",
         )
         # Not on another address, where only the wildcard counts, nor in UDP.
