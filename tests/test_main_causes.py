@@ -235,7 +235,12 @@ def test_suspended_holder_is_continued_or_ended(holder: Holder) -> None:
     found = only(bindcheck.diagnose(f"127.0.0.1:{port}"))
     assert Trait.SUSPENDED in found.blockers[0].owner.traits
     commands = [remedy.command for remedy in found.causes[0].remedies]
-    assert ("kill", "-CONT", str(holder.pid)) in commands
+    go_on = ("kill", "-CONT", str(holder.pid))
+    assert commands == [go_on, ("kill", str(holder.pid)), go_on]
+    for command in commands[1:]:  # asked to end alone, it would not hear of it
+        assert command is not None
+        subprocess.run(command, check=True)
+    assert holder.process.wait() == -15
 
 
 def test_mptcp_and_its_subflow_are_one_blocker(

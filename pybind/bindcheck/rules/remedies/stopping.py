@@ -285,10 +285,19 @@ def _stop_processes(owner: Owner, snapshot: Snapshot) -> list[Remedy]:
     found.append(
         Remedy(
             action="stop-holder",
-            text="or stop it" if found else "",
+            text="or stop it, which it sees once it is continued" if found else "",
             command=_kill(roots, snapshot),
         )
     )
+    if Trait.SUSPENDED in owner.traits:
+        # A stopped process leaves SIGTERM pending (signal(7)).
+        found.append(
+            Remedy(
+                action="stop-holder",
+                text="",
+                command=_kill(owner.processes[:1], snapshot, "-CONT"),
+            )
+        )
     children = [one for one in owner.processes if one not in roots]
     if 0 < len(children) <= _MANY:
         found.append(
