@@ -9,8 +9,9 @@ from bindcheck.conclusion import conclude
 from bindcheck.examination import examine
 from bindcheck.lookup import literal, targets_of
 from bindcheck.model import Attempt, Options, Report, Target
-from bindcheck.observe import Observer, asking_process
+from bindcheck.observe import Observer
 from bindcheck.options import NAMED, check_options, fitting
+from bindcheck.processes import asking_process
 from bindcheck.records import replace
 from bindcheck.target import ANY4, make_target, parse
 from bindcheck.words import Family, Protocol

@@ -139,7 +139,7 @@ def _examine(
         snapshot = observer.with_confinement(snapshot, target.family)
     else:
         # Also beside those that are seen: each that is in the way is to be named.
-        snapshot = observer.with_bound_sockets(snapshot, target.port)
+        snapshot = observer.with_bound_sockets(snapshot, target.protocol, target.port)
         snapshot = _with_owners(target, options, snapshot, observer)
         if not overlapping(target, options, snapshot):
             snapshot = observer.with_confinement(snapshot, target.family)

@@ -15,6 +15,7 @@ import os
 import stat
 import sys
 
+from bindcheck.machine import decode, unescape
 from bindcheck.model import PathFacts
 from bindcheck.records import replace
 from bindcheck.words import FileKind
@@ -39,7 +40,7 @@ def look_at_path(
 ) -> PathFacts:
     """Look at a path: what is there, which part of the way stops, where it is."""
     directory = os.path.dirname(name.rstrip(b"/")) or b"."
-    facts = PathFacts(directory=_text(directory))
+    facts = PathFacts(directory=decode(directory))
     try:
         there = os.lstat(name)
     except OSError:
@@ -128,7 +129,7 @@ def _obstacle(
     user_name: Callable[[int | None], str | None],
 ) -> PathFacts:
     reason = errno.errorcode.get(number or 0)
-    facts = replace(facts, obstacle=_text(path), reason=reason)
+    facts = replace(facts, obstacle=decode(path), reason=reason)
     return _permissions(facts, path, user_name)
 
 
@@ -218,7 +219,7 @@ def _mount_of(
                 fields, rest = before.split(b" "), after.split(b" ")
                 if len(fields) < 6 or len(rest) < 3 or fields[2] != number:
                     continue
-                point = _unescape(fields[4])
+                point = unescape(fields[4])
                 inside = path == point or path.startswith(point.rstrip(b"/") + b"/")
                 if inside and (best is None or len(point) >= len(best[1])):
                     options = fields[5].split(b",") + rest[2].strip().split(b",")
@@ -227,7 +228,7 @@ def _mount_of(
         return None, None, None
     if best is None:
         return None, None, None
-    return _text(best[0]), _text(best[1]), best[2]
+    return decode(best[0]), decode(best[1]), best[2]
 
 
 def _device_number(device: int) -> bytes:
@@ -237,21 +238,10 @@ def _device_number(device: int) -> bytes:
         return b"%d:%d" % (os.major(device), os.minor(device))
 
 
-def _unescape(field: bytes) -> bytes:
-    """Undo the octal escapes of /proc/self/mountinfo (blank, tab, newline, backslash)."""
-    for escape, character in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n")):
-        field = field.replace(escape, character)
-    return field.replace(b"\\134", b"\\")
-
-
 def _link_target(name: bytes, there: os.stat_result) -> str | None:
     if not stat.S_ISLNK(there.st_mode):
         return None
     try:
-        return _text(os.readlink(name))
+        return decode(os.readlink(name))
     except OSError:
         return None
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "backslashreplace")

@@ -14,7 +14,7 @@ import sys
 from bindcheck import native
 from bindcheck.filesystem import ask_socket_file, look_at_path, sibling_of
 from bindcheck.model import Attempt, Examination, NativeCode, Notice
-from bindcheck.observe import user_name
+from bindcheck.processes import user_name
 from bindcheck.records import replace
 from bindcheck.rules import unix_path
 from bindcheck.target import make_unix_target, make_vsock_target

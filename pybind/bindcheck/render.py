@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from bindcheck.model import Attempt, Cause, Diagnosis, NativeCode, Remedy, Report
 
 # What an unreadable process table hides is worth a line only where it hides the answer.
-_QUIET_LIMITS = frozenset({"processes-unreadable", "pid-namespace"})
+_QUIET_LIMITS = frozenset(
+    {"processes-unreadable", "pid-namespace", "sockets-not-asked"}
+)
 _COLOURS = {
     Verdict.BINDABLE: "bold green",
     Verdict.TRANSIENT: "bold green",

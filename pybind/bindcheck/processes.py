@@ -1,0 +1,211 @@
+"""Processes in the words of the model: who they are, and who is above them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+
+from bindcheck import native
+from bindcheck.machine import decode
+from bindcheck.model import Ancestor, Process
+from bindcheck.rules.ownership import INITIAL_USER_NAMESPACE, Asking
+from bindcheck.rules.program import program_of
+
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from bindcheck.model import Facts
+
+_STATES = {
+    "R": "running",
+    "S": "sleeping",
+    "D": "disk-sleep",
+    "T": "stopped",
+    "t": "traced",
+    "Z": "zombie",
+    "X": "dead",
+    "I": "idle",
+}
+
+
+_MOST_ANCESTORS, _MOST_ENVIRONMENT = 16, 1 << 20
+
+
+_TELLING_VARIABLES = frozenset(
+    {
+        *(b"LISTEN_PID", b"LISTEN_FDS"),
+        *(b"SUPERVISOR_PROCESS_NAME", b"SUPERVISOR_GROUP_NAME"),
+        b"pm_id",
+    }
+)
+
+
+def describe_process(
+    facts: native.ProcessFacts,
+    holders: Sequence[native.Holder],
+    machine: Facts,
+    known: dict[int, native.ProcessFacts | None],
+) -> Process:
+    """Turn what the system says of a process and its descriptors into a Process.
+
+    `known` keeps the processes above it: those of a prefork server are the same.
+    """
+    command = tuple(decode(one) for one in facts.command)
+    folder = decode(facts.folder) or None
+    above = list(_ancestors(facts, known))
+    fds = sorted({one.fd for one in holders if one.fd is not None})
+    threads = {one.tid for one in holders}
+    serving = {one.serves for one in holders}
+    kept = [one.close_on_exec for one in holders if one.close_on_exec is not None]
+    return Process(
+        pid=facts.pid,
+        start_id=facts.start_ticks,
+        fds=tuple(fds),
+        name=decode(facts.name),
+        command=command,
+        command_truncated=facts.command_truncated,
+        uid=facts.uid,
+        user=user_name(facts.uid),
+        started=_boot_time() + facts.start_ticks / machine.clock_ticks,
+        parent=facts.parent or None,
+        parent_name=decode(above[0].name) if above else None,
+        state=_STATES.get(facts.state, "unknown"),
+        folder=folder,
+        program=program_of(facts.executable, command, folder),
+        thread=None if facts.pid in threads or not threads else min(threads),
+        registered=bool(holders) and not fds,
+        close_on_exec=all(kept) if kept else None,
+        # One that may serve it decides, then one of which it is not known.
+        serves=next((one for one in (True, None, False) if one in serving), None),
+        flags=facts.flags,
+        session=facts.session,
+        ancestors=tuple(_ancestor(one) for one in above if one.pid != 1),
+        other_pid_namespace=None not in (facts.pid_namespace, machine.pid_namespace)
+        and facts.pid_namespace != machine.pid_namespace,
+        inner_pid=facts.inner_pid,
+        environment=_environment(facts),
+    )
+
+
+def _ancestors(
+    facts: native.ProcessFacts, known: dict[int, native.ProcessFacts | None]
+) -> Iterator[native.ProcessFacts]:
+    """The processes above one, parent first, pid 1 last; bounded."""
+    for _ in range(_MOST_ANCESTORS):
+        if facts.parent not in known:
+            found = native.read_process(facts.parent) if facts.parent else None
+            known[facts.parent] = found
+        parent = known[facts.parent]
+        if parent is None or parent.start_ticks > facts.start_ticks:
+            return  # gone, or a reused pid
+        yield parent
+        facts = parent
+
+
+def _ancestor(facts: native.ProcessFacts) -> Ancestor:
+    from bindcheck.rules.supervisors import supervised_name, supervisor_name
+
+    command = tuple(decode(one) for one in facts.command[:4])
+    supervisor = supervisor_name(decode(facts.name), command)
+    return Ancestor(
+        pid=facts.pid,
+        session=facts.session,
+        supervisor=supervisor,
+        supervises=supervised_name(supervisor, command),
+    )
+
+
+def _environment(facts: native.ProcessFacts) -> tuple[tuple[str, str], ...]:
+    """Of a process's variables those that tell who started it; never others."""
+    try:
+        with open(f"/proc/{facts.pid}/environ", "rb") as file:
+            pairs = file.read(_MOST_ENVIRONMENT).split(b"\0")
+    except OSError:
+        return ()
+    found = tuple(
+        (decode(name), decode(value))
+        for name, _, value in (pair.partition(b"=") for pair in pairs)
+        if name in _TELLING_VARIABLES
+    )
+    if not found:
+        return ()
+    again = native.read_process(facts.pid)  # the pid may be another's meanwhile
+    same = again is not None and again.start_ticks == facts.start_ticks
+    return found if same else ()
+
+
+def asking_process() -> Asking | None:
+    """Describe the calling process, for recognising its copies."""
+    try:
+        pid = int(os.readlink("/proc/self"))  # noqa: PTH115
+    except (OSError, ValueError):
+        return None
+    facts = native.read_process(pid)
+    if facts is None:
+        return None
+    command = tuple(decode(one) for one in facts.command)
+    folder = decode(facts.folder) or None
+    return Asking(pid=pid, program=program_of(facts.executable, command, folder))
+
+
+def user_name(uid: int | None) -> str | None:
+    """The name of a uid, None when it has none here."""
+    if sys.platform != "win32" and uid is not None:
+        import pwd
+
+        try:
+            return pwd.getpwuid(uid).pw_name
+        except (KeyError, OverflowError):
+            pass
+    return None
+
+
+def unmapped_uid(facts: Facts) -> int | None:
+    """What the kernel says instead of users that have no id in our user namespace.
+
+    None where that cannot happen, or where it is the id of a user as well
+    (user_namespaces(7), /proc/sys/kernel/overflowuid).
+    """
+    if facts.user_namespace in (None, INITIAL_USER_NAMESPACE):
+        return None
+    overflow = 65534
+    try:
+        with open("/proc/self/uid_map", "rb") as file:
+            ranges = [line.split() for line in file.read(65536).splitlines()]
+    except OSError:
+        return None
+    mapped = any(
+        len(one) == 3 and 0 <= overflow - int(one[0]) < int(one[2]) for one in ranges
+    )
+    return None if mapped else overflow
+
+
+def sees_other_users() -> bool:
+    """Whether /proc lists everybody's processes: mounted with hidepid=2 it does not.
+
+    pid 1 is always there and is root's.
+    """
+    try:
+        os.stat("/proc/1")  # noqa: PTH116
+    except OSError as error:
+        return error.errno != errno.ENOENT
+    return True
+
+
+def pids_are_ours() -> bool:
+    """Whether /proc belongs to our pid namespace: else its pids mean others here."""
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())  # noqa: PTH115
+    except OSError:
+        return True
+
+
+def _boot_time() -> float:
+    clock: Callable[[int], float] | None = getattr(time, "clock_gettime", None)
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    if clock is None or boottime is None:
+        return 0.0
+    return time.time() - clock(boottime)
