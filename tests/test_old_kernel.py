@@ -29,7 +29,11 @@ def blind(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def list_sockets(protocol: Protocol, port: int) -> native.Listing:
         listing = real(protocol, port)
-        seen = [row for row in listing.sockets if row.state is not State.CLOSE]
+        seen = [
+            row
+            for row in listing.sockets
+            if row.state is not State.CLOSE or protocol is not Protocol.TCP
+        ]
         return native.Listing(
             source=listing.source, sockets=tuple(seen), refused=listing.refused
         )
@@ -82,3 +86,14 @@ def test_own_sockets_can_be_asked_without_root(
     found = as_user(NOBODY, lambda: ask("127.0.0.1", port))
     assert [cause.code for cause in found.causes] == [CauseCode.BOUND]
     assert found.blockers[0].owner.processes[0].pid == holder.pid
+
+
+@needs("root")
+def test_datagrams_have_nothing_to_do_with_it(
+    monkeypatch: pytest.MonkeyPatch, holder: Holder
+) -> None:
+    port = holder.bind()
+    holder.bind(port=port, kind="udp", name="udp")
+    blind(monkeypatch)
+    (found,) = bindcheck.diagnose(("127.0.0.1", port), protocol="udp")
+    assert [one.socket.inode for one in found.blockers] == [holder.inode("udp")]
