@@ -30,6 +30,7 @@ PROGRAMS = ("qemu-system-x86_64", "busybox", "depmod", "file", "apt-get", "dpkg-
 # lie beside the kernel, and the kernel asks the program of this name to load them.
 SCRIPT = """
 export PATH={path} HOME=/var/tmp TMPDIR=/var/tmp LC_ALL=C.UTF-8 {environment}
+export HYPOTHESIS_STORAGE_DIRECTORY=/var/tmp/hypothesis
 {mounts}
 printf '#!/bin/sh\\nexec /sbin/modprobe -d {kernel} "$@"\\n' > /run/modprobe
 chmod 755 /run/modprobe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 import subprocess
@@ -25,7 +26,8 @@ from bindcheck.words import (
     SocketType,
     Verdict,
 )
-from tests.support import NOBODY, Holder, as_user, needs
+from tests.support import NOBODY, Holder, as_user, landlock, needs, seccomp
+from tests.support.child import in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -416,6 +418,36 @@ class TestTheWay:
         assert name == "EPERM"
         assert codes(found) == [CauseCode.DIRECTORY_NOT_WRITABLE]
         assert found.causes[0].summary.endswith(f"{tmp_path} is immutable")
+
+    @needs("Landlock")
+    def test_sandbox_that_allows_no_socket_files(self, tmp_path: Path) -> None:
+        found = in_child(landlock.forbid_socket_files, lambda: only(tmp_path / "s"))
+        assert found.attempt.error is not None
+        assert found.attempt.error.name == "EACCES"
+        assert codes(found) == [CauseCode.SANDBOX]
+        assert found.causes[0].certainty is Certainty.LIKELY
+        assert "Landlock" in found.causes[0].summary
+        assert (
+            "the permissions of the folder would allow it" in found.causes[0].evidence
+        )
+        assert not any("port" in remedy.text for remedy in found.causes[0].remedies)
+
+    @needs("system call filters")
+    def test_filter_that_refuses_bind(self, tmp_path: Path) -> None:
+        found = in_child(
+            lambda: seccomp.refuse_bind(errno.EPERM), lambda: only(tmp_path / "s")
+        )
+        assert codes(found) == [CauseCode.SANDBOX]
+        assert found.causes[0].certainty is Certainty.CERTAIN
+
+    @needs("system call filters")
+    def test_filter_that_refuses_unix_sockets(self, tmp_path: Path) -> None:
+        """systemd: RestrictAddressFamilies=AF_INET."""
+        found = in_child(
+            lambda: seccomp.refuse_family(socket.AF_UNIX, errno.EAFNOSUPPORT),
+            lambda: only(tmp_path / "s"),
+        )
+        assert codes(found) == [CauseCode.SANDBOX]
 
     @needs("root")
     def test_filesystems(self, tmp_path: Path) -> None:

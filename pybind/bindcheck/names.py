@@ -67,6 +67,8 @@ def _examine_unix(
         else:
             attempt, snapshot = _beside(target, options, snapshot)
     came_free = False
+    if attempt.error is not None and attempt.error.name != "EADDRINUSE":
+        snapshot = observer.with_confinement(snapshot, None)
     if attempt.error is not None and attempt.error.name == "EADDRINUSE":
         snapshot = _with_holders(target, snapshot, observer)
         if snapshot.path is None and not snapshot.sockets:

@@ -99,6 +99,12 @@ def _can_make_user_namespace() -> bool:
     return _works_in_child(make)
 
 
+def _has_landlock_of_any_kind() -> bool:
+    from tests.support import landlock
+
+    return sys.platform == "linux" and landlock.version() > 0
+
+
 def _has_landlock() -> bool:
     from tests.support import landlock
 
@@ -143,6 +149,7 @@ CHECKS: dict[str, Callable[[], bool]] = {
     "bound sockets in the tables": _lists_bound,
     "user namespaces": _can_make_user_namespace,
     "Landlock for the network": _has_landlock,
+    "Landlock": _has_landlock_of_any_kind,
     "system call filters": _can_filter,
     "cgroup BPF": _can_refuse_in_cgroup,
     "MPTCP": _has_mptcp,

@@ -1,4 +1,4 @@
-"""Landlock (landlock(7)): forbid this process, for good, to bind TCP ports."""
+"""Landlock (landlock(7)): forbid this process, for good, to bind."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import struct
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION = 1
 _ACCESS_NET_BIND_TCP = 1
+_ACCESS_FS_MAKE_SOCK = 1 << 9
 _RULE_NET_PORT = 2
 _PR_SET_NO_NEW_PRIVS = 38
 _NETWORK_ABI = 4
@@ -26,19 +27,30 @@ def has_network_rules() -> bool:
 
 def allow_ports(*ports: int) -> None:
     """From now on this process can bind these TCP ports alone."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def call(number: int, *arguments: object) -> int:
-        result = int(libc.syscall(number, *arguments))
-        if result < 0:
-            raise OSError(ctypes.get_errno(), "landlock")
-        return result
-
     handled = struct.pack("=QQ", 0, _ACCESS_NET_BIND_TCP)
-    ruleset = call(_CREATE_RULESET, handled, len(handled), 0)
+    ruleset = _call(_CREATE_RULESET, handled, len(handled), 0)
     for port in ports:
         rule = struct.pack("=QQ", _ACCESS_NET_BIND_TCP, port)
-        call(_ADD_RULE, ruleset, _RULE_NET_PORT, rule, 0)
+        _call(_ADD_RULE, ruleset, _RULE_NET_PORT, rule, 0)
+    _restrict(ruleset)
+
+
+def forbid_socket_files() -> None:
+    """From now on this process can make no socket files, wherever it is."""
+    handled = struct.pack("=Q", _ACCESS_FS_MAKE_SOCK)
+    _restrict(_call(_CREATE_RULESET, handled, len(handled), 0))
+
+
+def _call(number: int, *arguments: object) -> int:
+    libc = ctypes.CDLL(None, use_errno=True)
+    result = int(libc.syscall(number, *arguments))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "landlock")
+    return result
+
+
+def _restrict(ruleset: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
-    call(_RESTRICT_SELF, ruleset, 0)
+    _call(_RESTRICT_SELF, ruleset, 0)

@@ -84,6 +84,25 @@ def policy(
     return (_sandbox(Certainty.LIKELY if signs else Certainty.POSSIBLE),)
 
 
+def unix_policy(attempt: Attempt, snapshot: Snapshot) -> tuple[Cause, ...]:
+    """The policies that refuse a path which its permissions allow."""
+    held = snapshot.confinement
+    name = attempt.error.name if attempt.error else None
+    if held is None or name is None:
+        return ()
+    if attempt.step is Step.SOCKET:
+        return _at_socket(attempt, name, held, snapshot)
+    if is_filtered(attempt, snapshot):
+        return (_sandbox(Certainty.CERTAIN),)
+    if attempt.step is not Step.BIND or name != "EACCES":
+        return ()
+    if is_mandatory(held):
+        code = CauseCode.SECURITY_MODULE
+        return (Cause(code=code, certainty=Certainty.LIKELY),)
+    told = held.no_new_privileges
+    return (_sandbox(Certainty.LIKELY if told else Certainty.POSSIBLE),)
+
+
 def _at_socket(
     attempt: Attempt, name: str, held: Confinement, snapshot: Snapshot
 ) -> tuple[Cause, ...]:
@@ -122,6 +141,8 @@ def mechanism(diagnosis: Diagnosis, snapshot: Snapshot) -> Mechanism:
     filtered = held.socket_filter if at_socket else held.bind_filter
     if filtered is not None and filtered.name == name:
         return Mechanism.FILTER
+    if attempt.target.family is Family.UNIX and not at_socket:
+        return Mechanism.LANDLOCK if held.no_new_privileges else Mechanism.UNKNOWN
     if name == "EPERM":
         programs = held.socket_programs if at_socket else held.bind_programs
         if programs or (programs is None and held.seccomp != FILTERED):

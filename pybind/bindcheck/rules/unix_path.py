@@ -21,6 +21,7 @@ from bindcheck.model import (
 )
 from bindcheck.records import replace
 from bindcheck.rules import refusals
+from bindcheck.rules.permission import is_filtered, unix_policy
 from bindcheck.words import (
     Blocks,
     CauseCode,
@@ -230,8 +231,9 @@ def _later(snapshot: Snapshot) -> tuple[NextError, ...]:
 def _refused(attempt: Attempt, snapshot: Snapshot) -> Cause:
     name = attempt.error.name if attempt.error else None
     target, facts = attempt.target, snapshot.path
-    if attempt.step is not Step.BIND:
-        return refusals.causes(attempt, (), snapshot)[0]
+    if attempt.step is not Step.BIND or is_filtered(attempt, snapshot):
+        found = unix_policy(attempt, snapshot) or refusals.causes(attempt, (), snapshot)
+        return found[0]
     if len(target.packed) > LONGEST_NAME:
         return Cause(code=CauseCode.PATH_TOO_LONG, certainty=Certainty.CERTAIN)
     code = _BY_ERROR.get(name or "") if is_path(target) else None
@@ -251,5 +253,6 @@ def _refused(attempt: Attempt, snapshot: Snapshot) -> Cause:
         and facts.writable
     ):
         # Its permissions would allow it: something else refuses.
-        code, certainty = CauseCode.UNKNOWN, Certainty.POSSIBLE
+        unknown = Cause(code=CauseCode.UNKNOWN, certainty=Certainty.POSSIBLE)
+        return next(iter(unix_policy(attempt, snapshot)), unknown)
     return Cause(code=code, certainty=certainty)

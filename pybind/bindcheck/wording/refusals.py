@@ -141,13 +141,18 @@ def _module_evidence(diagnosis: Diagnosis, snapshot: Snapshot) -> list[str]:
         + mode.get(held.selinux_enforcing, "")  # type: ignore[arg-type]
     ]
     start = snapshot.facts.unprivileged_port_start
-    if start is not None and diagnosis.target.port >= start:
+    if diagnosis.target.path is not None:
+        lines.append(_ALLOWED)
+    elif start is not None and diagnosis.target.port >= start:
         lines.append(
             f"no privilege is needed (net.ipv4.ip_unprivileged_port_start = {start})"
         )
     if held.seccomp is not None and held.bind_filter is None:
         lines.append("no system call filter refuses bind()")
     return lines + _trial_evidence(diagnosis)
+
+
+_ALLOWED = "the permissions of the folder would allow it"
 
 
 def _sandbox_evidence(diagnosis: Diagnosis, snapshot: Snapshot) -> list[str]:
@@ -163,7 +168,9 @@ def _sandbox_evidence(diagnosis: Diagnosis, snapshot: Snapshot) -> list[str]:
         return lines
     start = snapshot.facts.unprivileged_port_start
     if attempt.error and attempt.error.name == "EACCES" and start is not None:
-        if diagnosis.target.port >= start:
+        if attempt.target.path is not None:
+            lines.append(_ALLOWED)
+        elif diagnosis.target.port >= start:
             lines.append(
                 f"no privilege is needed (net.ipv4.ip_unprivileged_port_start = {start})"
             )

@@ -86,15 +86,21 @@ def _security_module(
                 "apparmor_parser -r FILE",
             ),
         ]
+    denials = Remedy(
+        action="see-denials",
+        text="what was denied:",
+        command=as_root(snapshot, "ausearch", "-m", "avc", "-ts", "recent"),
+    )
+    if diagnosis.target.path is not None:
+        text = (
+            "label the folder for it (semanage fcontext, restorecon), or take another"
+        )
+        return [denials, Remedy(action="change-policy", text=text)]
     transport = (
         "udp" if diagnosis.target.protocol.type is SocketType.DATAGRAM else "tcp"
     )
     return [
-        Remedy(
-            action="see-denials",
-            text="what was denied:",
-            command=as_root(snapshot, "ausearch", "-m", "avc", "-ts", "recent"),
-        ),
+        denials,
         Remedy(
             action="change-policy",
             text="the types of port that its domain may bind: sesearch -A -p name_bind -s "
@@ -134,6 +140,11 @@ def _sandbox(
         text = (
             "systemd makes such programs of SocketBindDeny=: allow the port in the unit, "
             f"SocketBindAllow={protocol}:{port} (sudo systemctl edit UNIT)"
+        )
+    elif kind is Mechanism.LANDLOCK and diagnosis.target.path is not None:
+        text = (
+            "allow making sockets in that folder in the settings of what started it: "
+            "Landlock rules cannot be changed from inside"
         )
     elif kind is Mechanism.LANDLOCK:
         text = (
