@@ -97,3 +97,17 @@ def test_datagrams_have_nothing_to_do_with_it(
     blind(monkeypatch)
     (found,) = bindcheck.diagnose(("127.0.0.1", port), protocol="udp")
     assert [one.socket.inode for one in found.blockers] == [holder.inode("udp")]
+
+
+@needs("root")
+def test_bound_socket_behind_another_refusal_is_foretold(
+    monkeypatch: pytest.MonkeyPatch, make_holder: Callable[..., Holder]
+) -> None:
+    holder = make_holder(uid=0)
+    port = holder.bind("0.0.0.0")  # noqa: S104
+    blind(monkeypatch)
+    found = ask("192.0.2.77", port)
+    assert found.causes[0].code is CauseCode.ADDRESS_NOT_LOCAL
+    (following,) = found.next_errors
+    assert following.cause is CauseCode.BOUND
+    assert found.blockers[0].socket.inode == holder.inode()

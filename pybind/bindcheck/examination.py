@@ -185,6 +185,9 @@ def _with_refusal(attempt: Attempt, snapshot: Snapshot, observer: Observer) -> S
     snapshot = observer.with_addresses(snapshot)
     snapshot = observer.with_confinement(snapshot, target.family)
     complete = repaired(target, options, snapshot)
+    if target.port:
+        # Who has it comes next, also where the tables do not show it.
+        snapshot = observer.with_bound_sockets(snapshot, target.protocol, target.port)
     return _with_owners(complete, options, snapshot, observer)
 
 
