@@ -37,7 +37,7 @@ NOBODY = "65534"
 # What an ordinary user has not, and what a kernel of 2022 has not: a test that needs
 # anything else is not skipped where BINDCHECK_REQUIRE_ALL is set.
 NOT_WITHOUT_ROOT = "root, network namespaces, cgroup BPF"
-NOT_IN_6_1 = "Landlock for the network"
+NOT_IN_6_1 = "Landlock for the network, io_uring that names its files"
 # What is about text and bytes, which every kernel leaves as they are, and what measures
 # how much traffic an interpreted processor can carry.
 ANY_KERNEL = (

@@ -330,11 +330,11 @@ typedef struct {
     uint32_t reserved;
 } bc_bound_scan;
 
-/* TCP sockets that are bound to `port` and neither listen nor are connected, found by
- * borrowing every descriptor of a TCP socket whose inode is not among `known` (those of
- * the tables, ascending). For kernels whose tables do not show such sockets (Linux
- * before 6.8). Needs the right to trace the holder (PTRACE_MODE_ATTACH); *scan tells
- * what it could not do. */
+/* TCP sockets that are bound to `port` (0: any) and neither listen nor are connected,
+ * found by borrowing every descriptor of a TCP socket whose inode is not among `known`
+ * (those of the tables, ascending). For kernels whose tables do not show such sockets
+ * (Linux before 6.8). Needs the right to trace the holder (PTRACE_MODE_ATTACH); *scan
+ * tells what it could not do. */
 BC_API int bc_find_bound(uint16_t port, const uint64_t *known, size_t known_count,
                          bc_socket *out, size_t capacity, size_t *count,
                          bc_bound_scan *scan);

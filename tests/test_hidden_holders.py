@@ -22,6 +22,7 @@ from tests.support.namespaces import (
     in_user_namespace,
     with_proc,
 )
+from tests.support.rings import RING
 
 if TYPE_CHECKING:
     from bindcheck.model import Blocker, Diagnosis, Process
@@ -247,25 +248,12 @@ def test_thread_that_may_not_be_read_is_counted() -> None:
     assert with_it == without + 1
 
 
-RING = """
-import ctypes
-libc = ctypes.CDLL(None, use_errno=True)
-ring = libc.syscall(425, 4, ctypes.create_string_buffer(120))
-fd = kept["main"].fileno()
-files = (ctypes.c_int * {slots})(*([-1] * ({slots} - 2) + [fd, fd]))
-if ring >= 0 and libc.syscall(427, ring, 2, files, {slots}) == 0:
-    kept.pop("main").close()
-    result = ring
-"""
-
-
+@needs("io_uring that names its files")
 @pytest.mark.parametrize("slots", [2, 3, 700])
 def test_registered_with_io_uring(holder: Holder, slots: int) -> None:
     port = holder.bind(listen=True)
     inode = holder.inode()
     ring = holder.run(RING.format(slots=slots))
-    if ring is None:
-        pytest.skip("needs io_uring")
     found = diagnose(port)
     blocker = blocker_of(found)
     (process,) = blocker.owner.processes

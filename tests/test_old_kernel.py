@@ -111,3 +111,18 @@ def test_bound_socket_behind_another_refusal_is_foretold(
     (following,) = found.next_errors
     assert following.cause is CauseCode.BOUND
     assert found.blockers[0].socket.inode == holder.inode()
+
+
+@needs("root", "network namespaces")
+def test_hidden_sockets_count_where_ports_run_out(
+    monkeypatch: pytest.MonkeyPatch, holder: Holder
+) -> None:
+    with open("/proc/sys/net/ipv4/ip_local_port_range", "w", encoding="ascii") as file:
+        file.write("40000 40001")
+    holder.bind(name="one")
+    holder.bind(name="other")
+    blind(monkeypatch)
+    found = ask("127.0.0.1", 0)
+    assert found.causes[0].code is CauseCode.EPHEMERAL_PORTS_EXHAUSTED
+    assert "2 of 2 ports taken for 127.0.0.1 (tcp)" in found.causes[0].evidence
+    assert any(f"(pid {holder.pid})" in line for line in found.causes[0].evidence)

@@ -122,7 +122,8 @@ static void ask(bc__scan *scan, const bc__descriptor *descriptor)
                getsockname(handle, (struct sockaddr *)&address, &length) == 0 &&
                bc__from_sockaddr((const struct sockaddr *)&address, length,
                                  &row.local) != 0 &&
-               row.local.port == search->port && search->port != 0) {
+               row.local.port != 0 &&
+               (search->port == 0 || row.local.port == search->port)) {
         describe(handle, descriptor, &row);
         if (search->count < search->capacity) {
             search->out[search->count] = row;

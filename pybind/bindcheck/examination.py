@@ -134,6 +134,7 @@ def _examine(
     if not is_in_use(attempt) and attempt.ok is False:
         snapshot = _with_refusal(attempt, snapshot, observer)
     elif target.port == 0:
+        snapshot = observer.with_bound_sockets(snapshot, target.protocol, 0)
         rows = range_rows(target, options, snapshot)
         snapshot = observer.with_owners(snapshot, rows)
         snapshot = observer.with_confinement(snapshot, target.family)

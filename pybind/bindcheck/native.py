@@ -445,7 +445,7 @@ class BoundScan:
 
 
 def find_bound(port: int, known: Sequence[int]) -> BoundScan:
-    """Find TCP sockets bound to a port that the tables, `known` inodes, do not show."""
+    """Find TCP sockets bound to a port (0: any) whose inodes are not `known`."""
     inodes = sorted(set(known))
     numbers = ffi.new("uint64_t[]", inodes)
     count, scan = ffi.new("size_t *"), ffi.new("bc_bound_scan *")

@@ -99,6 +99,14 @@ def _can_make_user_namespace() -> bool:
     return _works_in_child(make)
 
 
+def _has_telling_rings() -> bool:
+    if sys.platform != "linux":
+        return False
+    from tests.support.rings import names_its_files
+
+    return names_its_files()
+
+
 def _has_landlock_of_any_kind() -> bool:
     from tests.support import landlock
 
@@ -149,6 +157,7 @@ CHECKS: dict[str, Callable[[], bool]] = {
     "bound sockets in the tables": _lists_bound,
     "user namespaces": _can_make_user_namespace,
     "Landlock for the network": _has_landlock,
+    "io_uring that names its files": _has_telling_rings,
     "Landlock": _has_landlock_of_any_kind,
     "system call filters": _can_filter,
     "cgroup BPF": _can_refuse_in_cgroup,
