@@ -6,7 +6,6 @@ Pure: no clock, no system call. What was recorded elsewhere is concluded here al
 from __future__ import annotations
 
 from bindcheck.records import replace
-from bindcheck.rules import unix_path, vsock
 from bindcheck.rules.decide import decide
 from bindcheck.rules.quiet import conflicts
 from bindcheck.wording import explain, warn
@@ -39,10 +38,14 @@ def quiet(seen: Examination) -> tuple[Conflict, ...]:
 def _decide(seen: Examination) -> Diagnosis:
     family = seen.attempt.target.family
     if family is Family.UNIX:
+        from bindcheck.rules import unix_path
+
         return unix_path.decide(
             seen.requested, seen.attempt, seen.snapshot, came_free=seen.came_free
         )
     if family is Family.VSOCK:
+        from bindcheck.rules import vsock
+
         return vsock.decide(seen.requested, seen.attempt, seen.snapshot)
     return decide(
         seen.requested,

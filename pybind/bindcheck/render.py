@@ -10,7 +10,6 @@ from bindcheck.records import record
 from bindcheck.rules.remedies.linux import option_name
 from bindcheck.sanitize import sanitize
 from bindcheck.wording.terms import duration, endpoint_of, who
-from bindcheck.wording.unix import how_asked
 from bindcheck.words import CauseCode, Certainty, Family, OwnerKind, Verdict
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -151,8 +150,17 @@ def _headline(group: Sequence[Diagnosis]) -> Line:
         text += f" (the system chose {_chosen(first.attempt)}, which is free again)"
     if first.verdict is Verdict.BINDABLE and not first.attempt.native:
         how = "predicted: trying could take traffic from the holder"
-        text += f" ({how_asked(first.attempt) if first.target.path else how})"
+        text += f" ({_how_asked(first.attempt) or how})"
     return Line(text, style)
+
+
+def _how_asked(attempt: Attempt) -> str:
+    """How a path was asked about that was not called."""
+    if attempt.target.path is None:
+        return ""
+    from bindcheck.wording.unix import how_asked
+
+    return how_asked(attempt)
 
 
 def _chosen(attempt: Attempt) -> str:
@@ -192,7 +200,7 @@ def _body(
     attempt = first.attempt
     if attempt.error is not None:
         step = str(attempt.step) + (f" {attempt.argument}" if attempt.argument else "")
-        how = how_asked(attempt) if attempt.target.path else "predicted, not called"
+        how = _how_asked(attempt) or "predicted, not called"
         predicted = "" if attempt.native else f" ({how})"
         lines.append(Line(f"{step}: {_error(attempt.error)}{predicted}", "dim", 2))
     lines += _why(group)

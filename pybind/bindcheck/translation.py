@@ -7,9 +7,7 @@ leads to are left out, and so are those for another address.
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import sys
 
 from bindcheck.model import Redirection
@@ -105,6 +103,8 @@ def from_iptables(
     text: str, tool: str, protocol: str, port: int
 ) -> Iterator[Redirection]:
     """Find them in what iptables-save prints of the nat table."""
+    import shlex
+
     rules = []
     for line in text.splitlines():
         if line.startswith("-A "):
@@ -169,6 +169,8 @@ def _reached(
 
 def from_nft(text: str, protocol: str, port: int) -> Iterator[Redirection]:
     """Find them in what `nft -j list ruleset` prints."""
+    import json
+
     try:
         objects = json.loads(text)["nftables"] if text else []
         rules = [one["rule"] for one in objects if "rule" in one]
