@@ -97,6 +97,23 @@ def test_arguments_of_others_are_left_out(
 
 
 @needs("socket tables")
+def test_title_that_a_program_gives_itself_is_left_out_too() -> None:
+    program = (
+        "import socket, sys, time; s = socket.socket(); s.bind(('127.0.0.1', 0));"
+        "s.listen(); print(s.getsockname()[1], flush=True); time.sleep(100)"
+    )
+    title = "shop: master -p s3cret"
+    with subprocess.Popen(
+        [title, "-S", "-c", program], executable=sys.executable, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        port = int(holder.stdout.readline())
+        context, seen = seen_of(f"127.0.0.1:{port}")
+        holder.kill()
+    assert "s3cret" not in recording.dumps(seen, context, commands=False)
+
+
+@needs("socket tables")
 class TestCommand:
     """check --record and replay."""
 
@@ -148,6 +165,7 @@ class TestCommand:
             (["replay", "--listen", "x"], "without options"),
             (["replay", "--json", "a", "b"], "one recording at a time"),
             (["--record", "/no/such/file", "8080"], "--record: /no/such/file"),
+            (["--record", "-", "8080"], "--record: name a file"),
             (["--record-commands", "8080"], "--record FILE"),
             (["probe", "--record", "x", "8080"], "only check records"),
         ],
@@ -160,6 +178,14 @@ class TestCommand:
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.count("\n") == 1
         assert part in done.stderr
+
+    def test_file_that_was_open_to_others_is_not_any_more(self, tmp_path: Path) -> None:
+        (tmp_path / "seen").write_text("before")
+        (tmp_path / "seen").chmod(0o644)
+        assert (
+            command("--record", str(tmp_path / "seen"), "127.0.0.1:0").returncode == 0
+        )
+        assert stat.S_IMODE((tmp_path / "seen").stat().st_mode) == 0o600
 
     def test_links_are_not_written_through(self, tmp_path: Path) -> None:
         (tmp_path / "victim").write_text("precious")

@@ -167,9 +167,12 @@ class Observer:
     ) -> Snapshot:
         """Add the NAT rules for a port, where they may be read."""
         kind = protocol.table
-        readable = self.facts.capabilities >> CAP_NET_ADMIN & 1
-        if not readable or kind not in (Protocol.TCP, Protocol.UDP) or not port:
+        if kind not in (Protocol.TCP, Protocol.UDP) or not port or _SYSTEM != "linux":
             return snapshot
+        if not self.facts.capabilities >> CAP_NET_ADMIN & 1:
+            text = "NAT rules can be read with CAP_NET_ADMIN (root) only"
+            limit = Notice(code="nat-rules-unread", text=text)
+            return replace(snapshot, limits=(*snapshot.limits, limit))
         from bindcheck.translation import read_redirections
 
         return replace(snapshot, redirections=read_redirections(kind, port))

@@ -86,8 +86,11 @@ def _owner_without_commands(owner: model.Owner) -> model.Owner:
     cut = [
         replace(
             one,
-            command=one.command[:1],
-            command_truncated=one.command_truncated or len(one.command) > 1,
+            # A program that writes a title of its own puts everything in the first.
+            command=tuple(word.partition(" ")[0] for word in one.command[:1]),
+            command_truncated=one.command_truncated
+            or len(one.command) > 1
+            or any(" " in word for word in one.command[:1]),
         )
         for one in owner.processes
     ]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # What an unreadable process table hides is worth a line only where it hides the answer.
 _QUIET_LIMITS = frozenset(
-    {"processes-unreadable", "pid-namespace", "sockets-not-asked"}
+    {"processes-unreadable", "pid-namespace", "sockets-not-asked", "nat-rules-unread"}
 )
 _COLOURS = {
     Verdict.BINDABLE: "bold green",

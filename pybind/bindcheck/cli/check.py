@@ -52,11 +52,16 @@ def run(
 
 def _open(path: str) -> int:
     """Open the file before anything is done; only its owner may read it."""
+    if path == "-":
+        raise UsageError("--record: name a file, standard output has the answer")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
     try:
-        return os.open(path, flags, 0o600)
+        file = os.open(path, flags, 0o600)
+        if hasattr(os, "fchmod"):
+            os.fchmod(file, 0o600)  # one that was there may be open to others
     except OSError as error:
         raise UsageError(f"--record: {path}: {error.strerror}") from None
+    return file
 
 
 def _record(

@@ -60,6 +60,8 @@ def _blocker_lines(
 
     if blocker.overlap is Overlap.SAME_PATH:
         lines = unix.blocker_lines(blocker, diagnosis.target, snapshot)
+        if not blocker.socket.inode:
+            return lines  # nobody who is seen here
         return lines + owner_lines(blocker.owner, snapshot, 0)
     lines = []
     owned = blocker.owner.kind is not OwnerKind.NONE

@@ -89,5 +89,8 @@ def command_line(process: Process) -> str:
         return ""
     import shlex
 
-    text = sanitize(shlex.join(process.command))
+    words = list(process.command)
+    while words and not words[-1]:
+        words.pop()  # what is left of the memory that a title was written over
+    text = sanitize(shlex.join(words))
     return text if len(text) <= 300 else text[:297] + "..."
