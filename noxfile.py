@@ -45,8 +45,8 @@ ANY_KERNEL = (
     *("leaks", "real_servers", "recording", "redirections", "sanitize", "schema"),
     *("target", "unix_decoder"),
 )
-# Hundreds of pairs of addresses; the truth tables ask for the same in fewer.
-TOO_MANY = ("bind_wildcard", "many_addresses", "bind_bhash")
+# Hundreds of sockets or addresses for one test.
+TOO_MANY = ("many_addresses", "bind_bhash")
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 
 
@@ -177,7 +177,8 @@ def oldkernel(session: nox.Session) -> None:
     fewer = " and ".join(f"not {name}" for name in TOO_MANY)
     chosen = session.posargs or ("-v", "-k", fewer, "tests", *without(*ANY_KERNEL))
     environment = {
-        "BINDCHECK_SITUATIONS": "60",
+        "BINDCHECK_SITUATIONS": "40",
+        "BINDCHECK_EVERY": "9",
         "BINDCHECK_LACKS": NOT_IN_6_1,
     }
     session.run("python", "checks/old_kernel.py", *chosen, env=environment)

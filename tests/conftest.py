@@ -48,6 +48,33 @@ def pytest_configure() -> None:
             raise pytest.UsageError(f"BINDCHECK_LACKS names {one!r}, which is here")
 
 
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Of each long table keep every Nth row, where BINDCHECK_EVERY says so.
+
+    For a machine that is slow: the whole tables run elsewhere.
+    """
+    step = int(os.environ.get("BINDCHECK_EVERY", "1"))
+    rows: dict[str, list[pytest.Item]] = {}
+    for one in items:
+        rows.setdefault(one.nodeid.partition("[")[0], []).append(one)
+    left_out = [
+        one
+        for table in rows.values()
+        if len(table) > _LONG
+        for number, one in enumerate(table)
+        if number % step
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        gone = set(left_out)
+        items[:] = [one for one in items if one not in gone]
+
+
+_LONG = 12
+
+
 def is_expected(report: pytest.TestReport) -> bool:
     """Whether a test was skipped for want of something that is said to be missing."""
     reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else ""
