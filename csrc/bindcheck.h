@@ -307,7 +307,9 @@ typedef struct {
     uint32_t seen;       /* processes that were looked at */
     uint32_t unreadable; /* of them: not permitted (kernel threads are not counted) */
     uint8_t available;   /* 0: there is no process table to read */
-    uint8_t reserved[7];
+    uint8_t
+        exhausted; /* 1: some could not be read for want of descriptors of our own */
+    uint8_t reserved[6];
 } bc_owners;
 
 /* Find the descriptors of the sockets with these inodes (ascending order). Looks at all

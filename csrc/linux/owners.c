@@ -51,8 +51,11 @@ static int wanted(const bc__scan *scan, const struct stat *file, uint64_t *inode
 /* Whether a descriptor folder may be read is asked of its entries, not of the folder:
  * without CAP_SYS_RESOURCE even uid 0 may list what it may not stat. Anything but "it
  * is gone" hides something: a lack of rights, or of descriptors of our own. */
-static int hides_something(int error)
+static int hides_something(bc__scan *scan, int error)
 {
+    if (error == EMFILE || error == ENFILE) {
+        scan->owners->exhausted = 1;
+    }
     return error != ENOENT && error != ESRCH;
 }
 
@@ -64,7 +67,7 @@ int bc__scan_descriptors(bc__scan *scan, int process, const char *path, int32_t 
     DIR *directory = NULL;
     int handle = openat(process, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (handle < 0) {
-        return hides_something(errno) ? -1 : 0;
+        return hides_something(scan, errno) ? -1 : 0;
     }
     if (scan->sized) {
         struct stat folder;
@@ -85,7 +88,7 @@ int bc__scan_descriptors(bc__scan *scan, int process, const char *path, int32_t 
             continue;
         }
         if (fstatat(handle, entry->d_name, &file, 0) != 0) {
-            if (hides_something(errno)) {
+            if (hides_something(scan, errno)) {
                 status = -1;
                 break;
             }
@@ -121,7 +124,7 @@ static void scan_process(bc__scan *scan, const char *name)
     int process = openat(scan->proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (process < 0) {
         /* hidepid=1 refuses the folder itself; ENOENT: gone. */
-        if (hides_something(errno)) {
+        if (hides_something(scan, errno)) {
             scan->owners->seen++;
             scan->owners->unreadable++;
         }
@@ -214,6 +217,7 @@ void bc__reset_owners(bc_owners *owners)
     owners->seen = 0;
     owners->unreadable = 0;
     owners->available = 0;
+    owners->exhausted = 0;
 }
 
 static int fits(const bc_owners *owners)

@@ -6,7 +6,7 @@ whatever network namespace (unix_find_bsd in net/unix/af_unix.c).
 """
 
 # Names are bytes, and pathlib would cost 10 ms.
-# ruff: noqa: PTH115, PTH116, PTH118, PTH120
+# ruff: noqa: PTH109, PTH115, PTH116, PTH118, PTH120
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ def look_at_path(
     """Look at a path: what is there, which part of the way stops, where it is."""
     directory = os.path.dirname(name.rstrip(b"/")) or b"."
     facts = PathFacts(directory=decode(directory))
+    if not name.startswith(b"/") and _has_no_folder():
+        return replace(facts, obstacle=".", reason="ENOENT")
     try:
         there = os.lstat(name)
     except OSError:
@@ -58,6 +60,15 @@ def look_at_path(
             link_target=_link_target(name, there),
         )
     return _surroundings(facts, directory)
+
+
+def _has_no_folder() -> bool:
+    """Whether the working folder was deleted."""
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
 
 
 def ask_socket_file(name: bytes) -> str | None:
@@ -158,6 +169,7 @@ def _surroundings(facts: PathFacts, directory: bytes) -> PathFacts:
     return replace(
         facts,
         writable=_is_writable(directory),
+        removable=_is_removable(facts, directory, there),
         immutable=_is_immutable(directory),
         filesystem=filesystem,
         mount_point=mount_point,
@@ -169,6 +181,19 @@ def _surroundings(facts: PathFacts, directory: bytes) -> PathFacts:
 
 def _is_writable(directory: bytes) -> bool:
     return os.access(directory, os.W_OK | os.X_OK, effective_ids=_EFFECTIVE)
+
+
+def _is_removable(
+    facts: PathFacts, directory: bytes, there: os.stat_result
+) -> bool | None:
+    """Whether the caller may remove the file: in a sticky folder its owner alone may."""
+    if facts.kind is None:
+        return None
+    euid = getattr(os, "geteuid", lambda: 0)()
+    sticky = there.st_mode & stat.S_ISVTX
+    if sticky and euid not in (0, facts.uid, there.st_uid):
+        return False
+    return _is_writable(directory)
 
 
 def _is_immutable(directory: bytes) -> bool | None:

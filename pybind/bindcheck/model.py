@@ -407,6 +407,8 @@ class PathFacts:
     writable: bool | None = None
     """Whether the caller may make files in the folder, or in the last one of the way
     that is there, by its permissions."""
+    removable: bool | None = None
+    """Whether the caller may remove what is there."""
     immutable: bool | None = None
     """Whether the folder takes no changes, whoever makes them (chattr +i)."""
     filesystem: str | None = None

@@ -14,7 +14,6 @@ import sys
 from bindcheck import native
 from bindcheck.filesystem import ask_socket_file, look_at_path, sibling_of
 from bindcheck.model import Attempt, Examination, NativeCode, Notice
-from bindcheck.processes import user_name
 from bindcheck.records import replace
 from bindcheck.rules import unix_path
 from bindcheck.target import make_unix_target, make_vsock_target
@@ -60,7 +59,7 @@ def _examine_unix(
         attempt = native.probe_name(target, options)
         snapshot = observer.nothing_seen()
     else:
-        facts = look_at_path(target.packed, user_name)
+        facts = look_at_path(target.packed, observer.name_of)
         snapshot = replace(observer.nothing_seen(), path=facts)
         if facts.kind is not None:
             attempt = _taken(target, options)

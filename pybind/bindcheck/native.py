@@ -380,6 +380,7 @@ class Scan:
     seen: int
     unreadable: int
     available: bool
+    exhausted: bool
 
 
 class _OwnerArrays:
@@ -421,6 +422,7 @@ class _OwnerArrays:
             seen=owners.seen,
             unreadable=owners.unreadable,
             available=bool(owners.available),
+            exhausted=bool(owners.exhausted),
         )
 
 

@@ -256,6 +256,12 @@ class Observer:
         finally:
             own.close()
 
+    def name_of(self, uid: int | None) -> str | None:
+        """The name of a user, also of one that has no id in this user namespace."""
+        if uid is not None and uid == self.unmapped_uid:
+            return "a user that has no id here"
+        return user_name(uid)
+
     def context(self) -> Context:
         """Where and when."""
         return Context(
@@ -385,7 +391,13 @@ class Observer:
         if not scan.available:
             return [Notice(code="no-process-table", text="/proc cannot be read here")]
         limits = []
-        if scan.unreadable:
+        if scan.exhausted:
+            text = (
+                "bindcheck itself may open no more files (RLIMIT_NOFILE, ulimit -n): "
+            )
+            text += f"{scan.unreadable} of {scan.seen} processes were not looked at"
+            limits.append(Notice(code="descriptors-exhausted", text=text))
+        elif scan.unreadable:
             limits.append(self._unreadable(scan.unreadable, scan.seen))
         if not sees_other_users():
             limits.append(

@@ -17,7 +17,7 @@ from bindcheck._version import __version__
 from bindcheck.errors import RecordingError
 from bindcheck.model import Context, Examination
 from bindcheck.records import replace
-from bindcheck.words import Family
+from bindcheck.words import Family, Step
 
 FORMAT = 1
 _KEY = "bindcheck_recording"
@@ -248,7 +248,7 @@ def _check_addresses(seen: Examination, place: str) -> None:
             parts.append((f"snapshot.{name}[{index}]", one.family, one.packed))
     sizes = {Family.INET: 4, Family.INET6: 16, Family.VSOCK: 4}
     for part, family, packed in parts:
-        unresolved = part == "attempt.target" and seen.attempt.target.address is None
+        unresolved = part == "attempt.target" and seen.attempt.step is Step.RESOLVE
         if family in sizes and len(packed) != sizes[family] and not unresolved:
             raise RecordingError(
                 f"{place}.{part}.packed: {sizes[family]} bytes were expected"

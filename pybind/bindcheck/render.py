@@ -7,6 +7,7 @@ pipe without. Prose is wrapped, commands never.
 from __future__ import annotations
 
 from bindcheck.records import record
+from bindcheck.rules.ownership import may_have_others
 from bindcheck.rules.remedies.linux import option_name
 from bindcheck.sanitize import sanitize
 from bindcheck.wording.terms import duration, endpoint_of, who
@@ -209,7 +210,8 @@ def _body(
     lines += _limits(first, verbose=verbose)
     # A socket of another network namespace is hidden from root as well.
     hidden = any(
-        one.owner.kind is OwnerKind.HIDDEN and one.socket.inode
+        (one.owner.kind is OwnerKind.HIDDEN and one.socket.inode)
+        or may_have_others(one.owner, first.limits)
         for one in first.blockers
     )
     if hidden and privileged_command:
@@ -316,6 +318,7 @@ def _remedy(remedy: Remedy) -> list[Line]:
 def _limits(one: Diagnosis, *, verbose: bool) -> list[Line]:
     hidden = any(
         blocker.owner.kind in (OwnerKind.HIDDEN, OwnerKind.IN_TRANSIT)
+        or may_have_others(blocker.owner, one.limits)
         for blocker in one.blockers
     ) or any(cause.code is CauseCode.UNSEEN_BLOCKER for cause in one.causes)
     shown = [

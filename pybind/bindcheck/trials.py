@@ -14,7 +14,7 @@ from bindcheck.records import replace
 from bindcheck.rules.address import is_mapped, may_come
 from bindcheck.rules.decide import IN_USE, is_in_use
 from bindcheck.rules.holders import Overlapping, asker, overlapping
-from bindcheck.rules.overlap import coverage
+from bindcheck.rules.overlap import coverage, holder_coverage
 from bindcheck.rules.permission import REFUSED, is_privileged
 from bindcheck.rules.refusals import is_v6only, objections
 from bindcheck.rules.sharing import Asker, conflicts
@@ -236,7 +236,7 @@ def _stand_in(
     who = asker(target, options, snapshot)
     ok = _shares_with_all(who, rows)
     if ok is None:
-        twin = _quiet_twin(target, [row.socket.packed for row in rows])
+        twin = _quiet_twin(target, rows)
         if twin is not None:
             made = native.probe(twin, replace(options, v6only=None))
             ok = made.ok if made.ok or is_in_use(made) else None
@@ -291,7 +291,7 @@ def _shares_with_all(who: Asker, rows: Sequence[Overlapping]) -> bool | None:
     return None if by_port else False
 
 
-def _quiet_twin(target: Target, held: Sequence[bytes]) -> Target | None:
+def _quiet_twin(target: Target, rows: Sequence[Overlapping]) -> Target | None:
     """An address that collides with the same holders and receives nothing.
 
     Where only wildcards hold the port, any unused loopback address asks the same. Else
@@ -301,6 +301,9 @@ def _quiet_twin(target: Target, held: Sequence[bytes]) -> Target | None:
     if target.family is not Family.INET:
         return None
     mapped_any = MAPPED_PREFIX + ANY4
+    held = [row.socket.packed for row in rows]
+    if any(holder_coverage(row.socket).inet is None for row in rows):
+        return None  # 0.0.0.0 meets an IPv6 connection too, and no twin of it does
     if all(packed in (ANY4, ANY6, mapped_any) for packed in held):
         return make_target(Family.INET, _UNUSED_LOOPBACK, target.port, target.protocol)
     if target.packed == ANY4:

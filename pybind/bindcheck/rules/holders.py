@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bindcheck.model import Blocker, Release, Snapshot, Socket
-from bindcheck.records import record
+from bindcheck.records import record, replace
 from bindcheck.rules.address import is_link_local
 from bindcheck.rules.overlap import (
     Collision,
@@ -27,7 +27,7 @@ TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from bindcheck.model import Options, Target
+    from bindcheck.model import Options, Owner, Target
 
 _KINDS = {
     State.LISTEN: Kind.LISTENER,
@@ -215,12 +215,26 @@ def _blocker(
         overlap=row.collision.overlap,
         dual_stack=row.collision.dual_stack,
         sharing=sharing(who, socket, alone=alone),
-        blocks=Blocks.YES if alone else blocks,
+        # Of several that cannot be read one may be enough.
+        blocks=Blocks.YES if alone and len(group) == 1 else blocks,
         count=len(group),
         release=_release(socket),
-        owner=socket.owner,
+        owner=_owner_of_all(socket.owner, [one.socket.owner for one, _ in group]),
         socket=socket,
     )
+
+
+def _owner_of_all(owner: Owner, all_of_them: Sequence[Owner]) -> Owner:
+    """The owner with the descriptors of every socket of the group."""
+    fds: dict[int, set[int]] = {}
+    for one in all_of_them:
+        for process in one.processes:
+            fds.setdefault(process.pid, set()).update(process.fds)
+    processes = tuple(
+        replace(one, fds=tuple(sorted(fds.get(one.pid, one.fds))))
+        for one in owner.processes
+    )
+    return replace(owner, processes=processes)
 
 
 def _release(socket: Socket) -> Release:

@@ -15,7 +15,9 @@ from bindcheck.words import OwnerKind, Trait
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from bindcheck.model import KernelPort
+    from collections.abc import Sequence
+
+    from bindcheck.model import KernelPort, Notice
 
 INITIAL_PID_NAMESPACE = 4026531836  # include/linux/proc_ns.h, PROC_PID_INIT_INO
 INITIAL_USER_NAMESPACE = 4026531837  # PROC_USER_INIT_INO
@@ -112,6 +114,17 @@ def _kind(
     if kernel is not None and kernel.port is not None:
         return OwnerKind.KERNEL
     return OwnerKind.IN_TRANSIT
+
+
+def may_have_others(owner: Owner, limits: Sequence[Notice]) -> bool:
+    """Whether programs that could not be read may have the socket as well.
+
+    One whose user did not make it got it from somebody: a master of another user.
+    """
+    if not owner.processes or owner.uid is None:
+        return False
+    given = all(one.uid not in (None, owner.uid) for one in owner.processes)
+    return given and any(one.code == "processes-unreadable" for one in limits)
 
 
 def is_service_manager(process: Process) -> bool:

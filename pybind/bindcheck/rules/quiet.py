@@ -57,6 +57,8 @@ def conflicts(
 
 def _receives(row: Socket) -> bool:
     """Whether new traffic could go to it instead."""
+    if row.state is State.CLOSE and row.protocol.type is not SocketType.DATAGRAM:
+        return bool(row.inode)  # bound: it may listen first
     return row.state is State.LISTEN or row.protocol.type is SocketType.DATAGRAM
 
 

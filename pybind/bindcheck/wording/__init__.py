@@ -9,7 +9,7 @@ from bindcheck.model import Notice, Remedy
 from bindcheck.records import replace
 from bindcheck.sanitize import sanitize
 from bindcheck.wording.terms import duration, endpoint_of, who
-from bindcheck.words import CauseCode, WarningCode
+from bindcheck.words import CauseCode, SocketType, State, WarningCode
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -89,4 +89,9 @@ def _warning(conflict: Conflict, snapshot: Snapshot) -> str:
     whose = f"{endpoint_of(socket)} belongs to {who(socket.owner)}"
     if conflict.code is WarningCode.SHADOWED:
         return f"{whose}: a client that asks for localhost may reach it instead"
+    bound = socket.state is State.CLOSE
+    if bound and socket.protocol.type is not SocketType.DATAGRAM:
+        return (
+            f"{whose}, which has bound it: of the two only the first to listen gets it"
+        )
     return f"{whose}: what arrives goes to one of the two, and you cannot say to which"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bindcheck.rules.inheritance import is_orphan, was_adopted
+from bindcheck.rules.ownership import may_have_others
 from bindcheck.rules.proxies import proxy_of
 from bindcheck.rules.supervisors import supervisor_of
 from bindcheck.sanitize import sanitize
@@ -26,7 +27,7 @@ def owner_lines(owner: Owner, snapshot: Snapshot, port: int) -> list[str]:
     if Trait.INHERITED in owner.traits:
         lines.append(_inherited_line(owner))
     for process in owner.processes[:3]:
-        lines.append(_process_line(process, owner, snapshot))
+        lines.append(_process_line(process, snapshot))
         command = command_line(process)
         if command:
             lines.append(command)
@@ -36,6 +37,10 @@ def owner_lines(owner: Owner, snapshot: Snapshot, port: int) -> list[str]:
         more = " ..." if len(owner.processes) > 13 else ""
         lines.append(f"shared with pid {rest}{more}")
     lines += _trait_lines(owner, port)
+    if may_have_others(owner, snapshot.limits):
+        lines.append(
+            f"made by {user_of(owner)}: programs that cannot be read may have it too"
+        )
     if not owner.processes:
         lines += _nobody_lines(owner)
     elif owner.unit or owner.container:
@@ -43,11 +48,11 @@ def owner_lines(owner: Owner, snapshot: Snapshot, port: int) -> list[str]:
     return lines
 
 
-def _process_line(process: Process, owner: Owner, snapshot: Snapshot) -> str:
+def _process_line(process: Process, snapshot: Snapshot) -> str:
     text = f"pid {process.pid}"
     if process.user or process.uid is not None:
         text += f" of {process.user or f'uid {process.uid}'}"
-    if Trait.SUSPENDED in owner.traits:
+    if process.state == "stopped":
         text += ", suspended"
     if process.started is not None:
         text += f", running for {duration(snapshot.observed_at - process.started)}"

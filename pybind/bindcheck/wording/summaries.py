@@ -40,7 +40,9 @@ def _holder(pattern: str) -> Callable[..., str]:
 
 
 def _time_wait(blockers: Sequence[Blocker], *_: object) -> str:
-    return "TIME_WAIT" if blockers[0].blocks is Blocks.YES else "possibly TIME_WAIT"
+    # Of several at least one does.
+    sure = blockers[0].blocks is Blocks.YES or blockers[0].count > 1
+    return "TIME_WAIT" if sure else "possibly TIME_WAIT"
 
 
 def _closing(blockers: Sequence[Blocker], *_: object) -> str:

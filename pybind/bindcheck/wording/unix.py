@@ -88,10 +88,9 @@ def _what_it_is(facts: PathFacts) -> str:
 def _summary_of_holder(pattern: str) -> Callable[..., str]:
     def words(blockers: Sequence[Blocker], *_: object) -> str:
         owner = blockers[0].owner
-        hidden = owner.kind is OwnerKind.HIDDEN and owner.uid is None
-        return pattern.format(
-            who="a socket that is not seen here" if hidden else who(owner)
-        )
+        if owner.kind is OwnerKind.HIDDEN and not blockers[0].socket.inode:
+            return "a socket of another network namespace has it"
+        return pattern.format(who=who(owner))
 
     return words
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bindcheck.model import Remedy
 from bindcheck.rules.remedies import refusals, unix, vsock
 from bindcheck.rules.remedies.stopping import stop_owner
-from bindcheck.words import CauseCode, Direction, Family, SocketType
+from bindcheck.words import CauseCode, Direction, Family, OwnerKind, SocketType
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -38,8 +38,29 @@ def remedies(
     found = list(choose(blockers, diagnosis, snapshot))
     options = _tried_options(cause, diagnosis)
     # Where an option is the answer it comes before stopping somebody.
-    both = options + found if diagnosis.works_with else found + options
+    alone = cause.code is not CauseCode.BOUND
+    both = options + found if diagnosis.works_with and alone else found + options
+    if not both and any(not one.owner.processes for one in blockers):
+        both = _ask_elsewhere(blockers, snapshot)
     return tuple(dict.fromkeys(both))
+
+
+def _ask_elsewhere(blockers: Sequence[Blocker], snapshot: Snapshot) -> list[Remedy]:
+    """Where somebody could see who has it."""
+    if all(one.owner.kind is OwnerKind.NONE for one in blockers):
+        return []
+    codes = {one.code for one in snapshot.limits}
+    if snapshot.path is not None and not any(one.socket.inode for one in blockers):
+        text = (
+            "stop the program or container of the other network namespace that has it"
+        )
+    elif "pid-namespace" in codes:
+        text = "ask outside of this container or pid namespace (on the host) who has it"
+    elif snapshot.facts.euid != 0 or "no-process-table" in codes:
+        text = "ask as root, where /proc shows every process, who has it"
+    else:
+        text = "no process that can be read has it: ask the machine's administrator"
+    return [Remedy(action="ask-elsewhere", text=text)]
 
 
 def _table(diagnosis: Diagnosis) -> Mapping[CauseCode, _Choose]:
@@ -175,7 +196,17 @@ def _tried_options(cause: Cause, diagnosis: Diagnosis) -> list[Remedy]:
     if not cause.blockers:
         return []
     found = []
-    if diagnosis.works_with:
+    if diagnosis.works_with and cause.code is CauseCode.BOUND:
+        # Measured: of two that are bound like this the second to listen gets EADDRINUSE.
+        found.append(
+            Remedy(
+                action="set-reuse-address",
+                text="with SO_REUSEADDR bind works beside it, but of the two only the "
+                "first to listen gets the port",
+                tried=True,
+            )
+        )
+    elif diagnosis.works_with:
         stream = diagnosis.target.protocol.type is SocketType.STREAM
         found.append(
             Remedy(

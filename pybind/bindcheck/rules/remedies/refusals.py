@@ -202,12 +202,23 @@ def _before_its_address(diagnosis: Diagnosis, snapshot: Snapshot) -> list[Remedy
             "socket unit",
             tried=True,
         ),
-        Remedy(
-            action="allow-nonlocal-bind",
-            text="or, for programs that cannot set it",
-            command=as_root(snapshot, "sysctl", f"net.ipv{version}.ip_nonlocal_bind=1"),
+        _sysctl(
+            snapshot,
+            "allow-nonlocal-bind",
+            "or, for programs that cannot set it",
+            f"net.ipv{version}.ip_nonlocal_bind=1",
         ),
     ]
+
+
+def _sysctl(snapshot: Snapshot, action: str, text: str, setting: str) -> Remedy:
+    """Change a setting of the network, where that may be done."""
+    if snapshot.facts.owns_network_namespace is False:
+        where = "outside of this user namespace, where the network belongs"
+        return Remedy(action=action, text=f"{text} {where}: sudo sysctl '{setting}'")
+    return Remedy(
+        action=action, text=text, command=as_root(snapshot, "sysctl", setting)
+    )
 
 
 def _tentative(
@@ -371,13 +382,8 @@ def _family(
     if not snapshot.facts.ipv6_disabled and not loopback:
         name = next((one for one in snapshot.ipv6_disabled_on if one != "lo"), "all")
     again = "" if loopback else " (its addresses must be added again)"
-    found.append(
-        Remedy(
-            action="enable-ipv6",
-            text=f"or switch IPv6 on{again}",
-            command=as_root(snapshot, "sysctl", f"net.ipv6.conf.{name}.disable_ipv6=0"),
-        )
-    )
+    setting = f"net.ipv6.conf.{name}.disable_ipv6=0"
+    found.append(_sysctl(snapshot, "enable-ipv6", f"or switch IPv6 on{again}", setting))
     return found
 
 
@@ -455,15 +461,8 @@ def _ephemeral(_: Sequence[Blocker], __: Diagnosis, snapshot: Snapshot) -> list[
     ]
     lowest = min(low, 16384)  # below it many servers have their port
     if (low, high) != (lowest, 65535):
-        found.append(
-            Remedy(
-                action="widen-port-range",
-                text="a wider range",
-                command=as_root(
-                    snapshot, "sysctl", f"net.ipv4.ip_local_port_range={lowest} 65535"
-                ),
-            )
-        )
+        setting = f"net.ipv4.ip_local_port_range={lowest} 65535"
+        found.append(_sysctl(snapshot, "widen-port-range", "a wider range", setting))
     return found
 
 

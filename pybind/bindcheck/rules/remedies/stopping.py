@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bindcheck.model import Remedy
 from bindcheck.rules.cgroup import container_of, user_of
-from bindcheck.rules.ownership import is_service_manager
+from bindcheck.rules.ownership import INITIAL_USER_NAMESPACE, is_service_manager
 from bindcheck.sanitize import is_plain, sanitize
 from bindcheck.words import OwnerKind, Trait
 
@@ -270,6 +270,9 @@ def _stop_processes(owner: Owner, snapshot: Snapshot) -> list[Remedy]:
             )
         ]
     found: list[Remedy] = []
+    first = _first_of_a_namespace(owner.processes, snapshot)
+    if first is not None:
+        return [first]
     roots = _roots(owner.processes)
     if len(roots) > _MANY:
         text = f"stop the {len(roots)} programs that share the socket"
@@ -307,6 +310,15 @@ def _stop_processes(owner: Owner, snapshot: Snapshot) -> list[Remedy]:
                 command=_kill(children, snapshot),
             )
         )
+    stopped = [one for one in owner.processes if one.state == "stopped"]
+    if stopped and Trait.SUSPENDED not in owner.traits:
+        found.append(
+            Remedy(
+                action="stop-holder",
+                text="what is suspended of them ends only when it is continued",
+                command=_kill(stopped, snapshot, "-CONT"),
+            )
+        )
     if Trait.INHERITED in owner.traits:
         found.append(
             Remedy(
@@ -316,6 +328,24 @@ def _stop_processes(owner: Owner, snapshot: Snapshot) -> list[Remedy]:
             )
         )
     return found
+
+
+def _first_of_a_namespace(
+    processes: Sequence[Process], snapshot: Snapshot
+) -> Remedy | None:
+    """The pid 1 of another pid namespace hears only what it has a handler for.
+
+    pid_namespaces(7): of signals from outside SIGKILL and SIGSTOP alone always work.
+    """
+    firsts = [one for one in processes if one.inner_pid == 1]
+    if not firsts:
+        return None
+    return Remedy(
+        action="stop-container",
+        text="it is pid 1 of a container or pid namespace: stop that with its own "
+        "command; if there is none, all of it ends with",
+        command=_kill(firsts, snapshot, "-KILL"),
+    )
 
 
 def _roots(processes: Sequence[Process]) -> list[Process]:
@@ -336,6 +366,15 @@ def _kill(
 def _kill_pid(pid: int, owner: Owner, snapshot: Snapshot) -> tuple[str, ...]:
     own = all(one.uid == snapshot.facts.euid for one in owner.processes)
     return ("kill", str(pid)) if own else as_root(snapshot, "kill", str(pid))
+
+
+def is_confined_root(snapshot: Snapshot) -> bool:
+    """Whether the caller is root of a user namespace only."""
+    facts = snapshot.facts
+    return facts.euid == 0 and facts.user_namespace not in (
+        None,
+        INITIAL_USER_NAMESPACE,
+    )
 
 
 def as_root(snapshot: Snapshot, *command: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bindcheck.model import Remedy
-from bindcheck.rules.remedies.stopping import as_root, stop_owner
+from bindcheck.rules.remedies.stopping import as_root, is_confined_root, stop_owner
 from bindcheck.sanitize import is_plain
 from bindcheck.words import CauseCode, Certainty
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 def _remove(text: str, diagnosis: Diagnosis, snapshot: Snapshot) -> Remedy:
     path = diagnosis.target.path or ""
     facts = snapshot.path
-    command: tuple[str, ...] | None = (
-        ("rm", "--", path) if path[:1] == "-" else ("rm", path)
-    )
+    command: tuple[str, ...] | None
+    command = ("rm", "--", path) if path[:1] == "-" else ("rm", path)
     if not is_plain(path) or (facts is not None and facts.read_only):
         command = None
         text = text or "remove the file"
-    elif facts is not None and facts.writable is False:
-        command = as_root(snapshot, *(command or ()))
+    elif facts is not None and facts.removable is False:
+        command = None if is_confined_root(snapshot) else as_root(snapshot, *command)
+        text = text or "remove the file" if command is None else text
     return Remedy(action="remove-file", text=text, command=command)
 
 
@@ -74,6 +74,8 @@ def _missing(_: Sequence[Blocker], __: Diagnosis, snapshot: Snapshot) -> list[Re
     dashes = ("--",) if facts.directory.startswith("-") else ()
     command: tuple[str, ...] = ("mkdir", "-p", *dashes, facts.directory)
     if facts.writable is False:
+        if is_confined_root(snapshot):
+            return [_FOLDERS]
         command = as_root(snapshot, *command)
     found = [Remedy(action="make-directory", text="make it", command=command)]
     name = (facts.obstacle or "").removeprefix("/run/")
