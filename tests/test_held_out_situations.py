@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,7 +130,7 @@ def test_suspended_child_among_running_sharers_is_continued(holder: Holder) -> N
 
 @needs("root")
 def test_file_in_a_sticky_folder_is_its_owners_to_remove() -> None:
-    folder = Path(f"/tmp/bindcheck-{os.getpid()}-sticky")  # noqa: S108
+    folder = Path(tempfile.gettempdir(), f"bindcheck-{os.getpid()}-sticky")
     path = folder / "s"
     folder.mkdir()
     try:
@@ -166,7 +167,7 @@ def test_own_lack_of_descriptors_is_no_lack_of_rights(holder: Holder) -> None:
         def starve() -> None:
             bindcheck.diagnose("127.0.0.1:0")  # everything is imported then
             resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-            taken = []
+            taken: list[int] = []
             while len(taken) < 64:
                 try:
                     taken.append(os.open(os.devnull, os.O_RDONLY))

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from bindcheck.model import Notice, Remedy
 from bindcheck.records import replace
+from bindcheck.rules.remedies import linux
 from bindcheck.sanitize import sanitize
+from bindcheck.wording.evidence import evidence
+from bindcheck.wording.summaries import summary
 from bindcheck.wording.terms import duration, endpoint_of, who
 from bindcheck.words import CauseCode, SocketType, State, WarningCode
 
@@ -23,11 +26,6 @@ def explain(diagnosis: Diagnosis, snapshot: Snapshot) -> Diagnosis:
     """Give each cause its summary, evidence and remedies."""
     if not diagnosis.causes:
         return diagnosis
-    # Not needed for a port that is free: imported here.
-    from bindcheck.rules.remedies import linux
-    from bindcheck.wording.evidence import evidence
-    from bindcheck.wording.summaries import summary
-
     causes: list[Cause] = []
     for cause in diagnosis.causes:
         chosen = [diagnosis.blockers[index] for index in cause.blockers]

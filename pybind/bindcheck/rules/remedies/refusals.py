@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bindcheck.model import Remedy
+from bindcheck.records import replace
 from bindcheck.rules.address import having, is_link_local, may_come
 from bindcheck.rules.cgroup import unit_of
 from bindcheck.rules.permission import Mechanism, mechanism
@@ -202,23 +203,23 @@ def _before_its_address(diagnosis: Diagnosis, snapshot: Snapshot) -> list[Remedy
             "socket unit",
             tried=True,
         ),
-        _sysctl(
-            snapshot,
-            "allow-nonlocal-bind",
-            "or, for programs that cannot set it",
+        _by_sysctl(
+            Remedy(
+                action="allow-nonlocal-bind",
+                text="or, for programs that cannot set it",
+            ),
             f"net.ipv{version}.ip_nonlocal_bind=1",
+            snapshot,
         ),
     ]
 
 
-def _sysctl(snapshot: Snapshot, action: str, text: str, setting: str) -> Remedy:
+def _by_sysctl(remedy: Remedy, setting: str, snapshot: Snapshot) -> Remedy:
     """Change a setting of the network, where that may be done."""
     if snapshot.facts.owns_network_namespace is False:
         where = "outside of this user namespace, where the network belongs"
-        return Remedy(action=action, text=f"{text} {where}: sudo sysctl '{setting}'")
-    return Remedy(
-        action=action, text=text, command=as_root(snapshot, "sysctl", setting)
-    )
+        return replace(remedy, text=f"{remedy.text} {where}: sudo sysctl '{setting}'")
+    return replace(remedy, command=as_root(snapshot, "sysctl", setting))
 
 
 def _tentative(
@@ -383,7 +384,8 @@ def _family(
         name = next((one for one in snapshot.ipv6_disabled_on if one != "lo"), "all")
     again = "" if loopback else " (its addresses must be added again)"
     setting = f"net.ipv6.conf.{name}.disable_ipv6=0"
-    found.append(_sysctl(snapshot, "enable-ipv6", f"or switch IPv6 on{again}", setting))
+    remedy = Remedy(action="enable-ipv6", text=f"or switch IPv6 on{again}")
+    found.append(_by_sysctl(remedy, setting, snapshot))
     return found
 
 
@@ -462,7 +464,8 @@ def _ephemeral(_: Sequence[Blocker], __: Diagnosis, snapshot: Snapshot) -> list[
     lowest = min(low, 16384)  # below it many servers have their port
     if (low, high) != (lowest, 65535):
         setting = f"net.ipv4.ip_local_port_range={lowest} 65535"
-        found.append(_sysctl(snapshot, "widen-port-range", "a wider range", setting))
+        remedy = Remedy(action="widen-port-range", text="a wider range")
+        found.append(_by_sysctl(remedy, setting, snapshot))
     return found
 
 
