@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 import bindcheck
+from bindcheck.records import replace
+from bindcheck.rules.proxies import proxy_of
 from bindcheck.words import CauseCode, Kind, OwnerKind, Verdict
 from tests.support import NOBODY, Holder, as_user, needs
 from tests.support.child import in_child
+from tests.test_judged_situations import process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -279,3 +282,31 @@ def test_commands_of_a_user_namespace_are_such_as_work(tmp_path: Path) -> None:
         remedy["command"] is None or remedy["command"][0] != "sysctl"
         for remedy in remedies
     )
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "target"),
+    [
+        ("172.17.0.2", "80", "172.17.0.2:80"),
+        ("fe80::1", "80", "[fe80::1]:80"),
+        ("fe80::1", "80;rm -rf /", None),
+        ("the moon", "80", None),
+    ],
+)
+def test_what_a_foreign_command_line_says_is_an_address_or_nothing(
+    address: str, port: str, target: str | None
+) -> None:
+    command = ("docker-proxy", "-container-ip", address, "-container-port", port)
+    proxy = proxy_of(replace(process(900, "docker-proxy"), command=command), 80)
+    assert proxy is not None
+    assert proxy.target == target
+
+
+def test_of_many_sockets_the_first_are_shown(holder: Holder) -> None:
+    port = holder.bind("127.0.0.1", listen=True)
+    for number in range(2, 30):
+        holder.bind(f"127.0.0.{number}", port, listen=True, name=str(number))
+    found = only(("0.0.0.0", port))  # noqa: S104
+    assert len(found.blockers) == 29
+    assert "and 21 more sockets like these" in found.causes[0].evidence
+    assert len(found.causes[0].evidence) < 15

@@ -80,6 +80,9 @@ def program_name(process: Process) -> str:
     return process.name if process.name not in ("", "exe") else given
 
 
+_ADDRESS = frozenset("0123456789abcdef.:")
+
+
 def _container_target(command: tuple[str, ...]) -> str | None:
     """Read docker-proxy's -container-ip and -container-port."""
     values = {}
@@ -88,8 +91,10 @@ def _container_target(command: tuple[str, ...]) -> str | None:
         if name.startswith("-"):
             values[key] = joined or value
     address, port = values.get("container-ip"), values.get("container-port")
-    if not address or not port:
+    if not address or not port or not port.isdecimal():
         return None
+    if not _ADDRESS.issuperset(address.lower()):
+        return None  # anybody may write anything there
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 

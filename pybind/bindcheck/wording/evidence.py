@@ -37,11 +37,17 @@ def evidence(
 ) -> tuple[str, ...]:
     """List the observations that a cause rests on, a line each."""
     lines: list[str] = []
-    for blocker in _summed(blockers):
+    shown = _summed(blockers)
+    for blocker in shown[:_MOST]:
         lines += _blocker_lines(blocker, diagnosis, snapshot)
+    if len(shown) > _MOST:
+        lines.append(f"and {plural(len(shown) - _MOST, 'more socket')} like these")
     table = vsock.EVIDENCE if diagnosis.target.family is Family.VSOCK else _EVIDENCE
     own = table.get(cause.code)
     return tuple(dict.fromkeys(lines + (own(diagnosis, snapshot) if own else [])))
+
+
+_MOST = 8  # of many sockets those that stand first
 
 
 def _summed(blockers: Sequence[Blocker]) -> Sequence[Blocker]:
