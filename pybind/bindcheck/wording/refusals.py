@@ -88,8 +88,15 @@ def _no_descriptor(
     return f"all {limits[0]} descriptors of this process are in use"
 
 
+def _exhausted(_: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot) -> str:
+    use = range_use(diagnosis.target, diagnosis.attempt.options, snapshot)
+    if use is not None and use.ports == 0:
+        return "every port of the range is reserved"
+    return "every port of the range is taken"
+
+
 SUMMARIES: dict[CauseCode, Callable[..., str]] = {
-    CauseCode.EPHEMERAL_PORTS_EXHAUSTED: fixed("every port of the range is taken"),
+    CauseCode.EPHEMERAL_PORTS_EXHAUSTED: _exhausted,
     CauseCode.HOST_INTERCEPTED: fixed(
         "in use, but not in this Linux: Windows has the port"
     ),
@@ -349,7 +356,9 @@ def _ephemeral_evidence(diagnosis: Diagnosis, snapshot: Snapshot) -> list[str]:
             "(net.ipv4.ip_local_reserved_ports)"
         )
     place = f"{diagnosis.target.address} ({diagnosis.target.protocol})"
-    lines.append(f"{len(use.taken)} of {plural(use.ports, 'port')} taken for {place}")
+    if use.ports:
+        ports = plural(use.ports, "port")
+        lines.append(f"{len(use.taken)} of {ports} taken for {place}")
     counts: dict[str, set[int]] = {}
     for row in use.rows:
         counts.setdefault(_user_of_port(row), set()).add(row.local.port)

@@ -466,6 +466,12 @@ def _ephemeral(_: Sequence[Blocker], __: Diagnosis, snapshot: Snapshot) -> list[
         setting = f"net.ipv4.ip_local_port_range={lowest} 65535"
         remedy = Remedy(action="widen-port-range", text="a wider range")
         found.append(_by_sysctl(remedy, setting, snapshot))
+    if snapshot.reserved_ports:
+        remedy = Remedy(
+            action="free-reserved-ports", text="or fewer reserved ports (none)"
+        )
+        setting = "net.ipv4.ip_local_reserved_ports="
+        found.append(_by_sysctl(remedy, setting, snapshot))
     return found
 
 
