@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
+import pkgutil
 import traceback
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +20,7 @@ def in_child(prepare: Callable[[], object], function: Callable[[], Result]) -> R
 
     The child is forked, so that what is already imported needs no readable files.
     """
+    _import_everything()
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -36,3 +39,12 @@ def in_child(prepare: Callable[[], object], function: Callable[[], Result]) -> R
     os.waitpid(pid, 0)
     assert ok, result
     return result  # type: ignore[no-any-return]
+
+
+def _import_everything() -> None:
+    """What is imported when it is first needed may be unreadable for the child."""
+    import bindcheck
+
+    for one in pkgutil.walk_packages(bindcheck.__path__, "bindcheck."):
+        if not one.name.endswith("__main__"):
+            importlib.import_module(one.name)
