@@ -329,7 +329,7 @@ typedef struct {
     uint32_t unasked;    /* descriptors of TCP sockets that could not be borrowed */
     uint32_t seen;       /* processes that were looked at */
     uint32_t unreadable; /* of them: not permitted */
-    uint32_t reserved;
+    uint32_t exhausted;  /* 1: as in bc_owners */
 } bc_bound_scan;
 
 /* TCP sockets that are bound to `port` (0: any) and neither listen nor are connected,

@@ -150,6 +150,6 @@ int bc_find_bound(uint16_t port, const uint64_t *known, size_t known_count,
     result->unasked = search.unasked;
     result->seen = counts.seen;
     result->unreadable = counts.unreadable;
-    result->reserved = 0;
+    result->exhausted = counts.exhausted;
     return search.count > capacity ? BC_E_TRUNCATED : BC_OK;
 }

@@ -127,10 +127,8 @@ def _examine(
         # Somebody's short-lived socket, or a table that changed while it was read.
         time.sleep(_PAUSE_SECONDS * (look + 1))
     if attempt.ok:
-        snapshot = observer.with_redirections(snapshot, target.protocol, target.port)
         works = _finish(request, attempt, (), snapshot, came_free=came_free)
-        wanted = [one.socket for one in quiet(works) if one.socket is not None]
-        return replace(works, snapshot=observer.with_owners(works.snapshot, wanted))
+        return _with_what_is_quiet(works, observer)
     if not is_in_use(attempt) and attempt.ok is False:
         snapshot = _with_refusal(attempt, snapshot, observer)
     elif target.port == 0:
@@ -156,6 +154,19 @@ def _examine(
             if not came_free and tries > 1:
                 return _examine(request, target, options, observer, tries=tries - 1)
     return _finish(request, attempt, trials, snapshot, came_free=came_free)
+
+
+def _with_what_is_quiet(works: Examination, observer: Observer) -> Examination:
+    """Observe what a bind that works does not tell."""
+    target, options = works.attempt.target, works.attempt.options
+    snapshot = works.snapshot
+    if target.port and (options.reuse_address or options.reuse_port):
+        # What it may share the port with, also where the tables do not show it.
+        snapshot = observer.with_bound_sockets(snapshot, target.protocol, target.port)
+    snapshot = observer.with_redirections(snapshot, target.protocol, target.port)
+    works = replace(works, snapshot=snapshot)
+    wanted = [one.socket for one in quiet(works) if one.socket is not None]
+    return replace(works, snapshot=observer.with_owners(snapshot, wanted))
 
 
 def _finish(

@@ -444,6 +444,7 @@ class BoundScan:
     unasked: int
     seen: int
     unreadable: int
+    exhausted: bool
 
 
 def find_bound(port: int, known: Sequence[int]) -> BoundScan:
@@ -465,6 +466,7 @@ def find_bound(port: int, known: Sequence[int]) -> BoundScan:
         unasked=scan.unasked,
         seen=scan.seen,
         unreadable=scan.unreadable,
+        exhausted=bool(scan.exhausted),
     )
 
 

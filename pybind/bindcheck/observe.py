@@ -221,10 +221,11 @@ class Observer:
         known = native.list_sockets(Protocol.TCP, 0).sockets
         scan = native.find_bound(port, [row.inode for row in known])
         limits = snapshot.limits
-        if scan.unreadable and all(
-            one.code != "processes-unreadable" for one in limits
-        ):
-            limits = (*limits, self._unreadable(scan.unreadable, scan.seen))
+        known_codes = {one.code for one in limits}
+        limits = (
+            *limits,
+            *(one for one in self._unread(scan) if one.code not in known_codes),
+        )
         if scan.unasked:
             text = (
                 f"{scan.unasked} TCP sockets are in no table and could not be asked for their "
@@ -387,18 +388,23 @@ class Observer:
         text = f"{count} of {seen} processes cannot be read by {who}"
         return Notice(code="processes-unreadable", text=text)
 
-    def _owner_limits(self, scan: native.Scan) -> list[Notice]:
-        if not scan.available:
-            return [Notice(code="no-process-table", text="/proc cannot be read here")]
-        limits = []
+    def _unread(self, scan: native.Scan | native.BoundScan) -> list[Notice]:
+        """Say why processes could not be looked at, where that is so."""
         if scan.exhausted:
             text = (
                 "bindcheck itself may open no more files (RLIMIT_NOFILE, ulimit -n): "
             )
             text += f"{scan.unreadable} of {scan.seen} processes were not looked at"
-            limits.append(Notice(code="descriptors-exhausted", text=text))
-        elif scan.unreadable:
-            limits.append(self._unreadable(scan.unreadable, scan.seen))
+            return [Notice(code="descriptors-exhausted", text=text)]
+        if scan.unreadable:
+            return [self._unreadable(scan.unreadable, scan.seen)]
+        return []
+
+    def _owner_limits(self, scan: native.Scan) -> list[Notice]:
+        if not scan.available:
+            return [Notice(code="no-process-table", text="/proc cannot be read here")]
+        limits = []
+        limits += self._unread(scan)
         if not sees_other_users():
             limits.append(
                 Notice(
