@@ -442,6 +442,15 @@ class TestTheWay:
         assert found.causes[0].certainty is Certainty.CERTAIN
 
     @needs("system call filters")
+    def test_filter_that_says_in_use_of_a_name(self) -> None:
+        name = f"@bindcheck-{os.getpid()}-{os.urandom(4).hex()}"
+        found = in_child(
+            lambda: seccomp.refuse_bind(errno.EADDRINUSE), lambda: only(name)
+        )
+        assert codes(found) == [CauseCode.SANDBOX]
+        assert found.causes[0].certainty is Certainty.CERTAIN
+
+    @needs("system call filters")
     def test_filter_that_refuses_unix_sockets(self, tmp_path: Path) -> None:
         """systemd: RestrictAddressFamilies=AF_INET."""
         found = in_child(

@@ -73,6 +73,7 @@ def _examine_unix(
         if snapshot.path is None and not snapshot.sockets:
             # An abstract name that nobody has any more.
             came_free = bool(native.probe_name(target, options).ok)
+            snapshot = observer.with_confinement(snapshot, None)
     return Examination(
         requested=request.requested,
         attempt=attempt,

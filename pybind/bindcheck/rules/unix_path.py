@@ -100,7 +100,8 @@ def decide(
     name = attempt.error.name if attempt.error else None
     if name == "EADDRINUSE":
         found = _blockers(attempt.target, snapshot)
-        causes = _in_use(attempt.target, found, snapshot)
+        filtered = unix_policy(attempt, snapshot) if not found else ()
+        causes = filtered or _in_use(attempt.target, found, snapshot)
         upcoming = _later(snapshot)
     elif attempt.error is not None:
         causes = (_refused(attempt, snapshot),)

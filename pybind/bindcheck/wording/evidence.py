@@ -140,9 +140,11 @@ def _lingering_line(blocker: Blocker) -> str:
     return text
 
 
-def _unseen_evidence(_: Diagnosis, snapshot: Snapshot) -> list[str]:
+def _unseen_evidence(diagnosis: Diagnosis, snapshot: Snapshot) -> list[str]:
     if not snapshot.listed:
         return ["no socket table could be read"]
+    if diagnosis.target.path is not None:
+        return ["the kernel's table of unix sockets shows no holder"]
     lines = ["the socket tables were read several times and show no holder"]
     from_text = any(one.code == "bound-sockets-not-listed" for one in snapshot.limits)
     if snapshot.bound_sockets_listed is False and not from_text:

@@ -69,7 +69,7 @@ def _stale(facts: PathFacts, snapshot: Snapshot) -> list[str]:
         lines.append(
             "no socket has it, in any network namespace (connecting: 111 ECONNREFUSED)"
         )
-    elif facts.answer == "EACCES":
+    elif facts.answer == "EACCES" and snapshot.listed:
         lines.append(
             "no socket of this network namespace has it; whether one of another "
             "has cannot be asked without the right to write to it"
