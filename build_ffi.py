@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from runpy import run_path
 
 from cffi import FFI
 
@@ -16,9 +17,7 @@ ROOT = Path(__file__).resolve().parent
 CSRC = ROOT / "csrc"
 BEGIN, END = "/* cffi: begin */", "/* cffi: end */"
 
-BACKENDS = {"linux": ["posix", "linux"], "win32": ["windows", "unsupported"]}
-OTHER_BACKEND = ["posix", "unsupported"]
-LIBRARIES = {"win32": ["ws2_32", "iphlpapi", "advapi32"]}
+files = run_path(str(CSRC / "sources.py"))
 
 
 def interface(header: Path) -> str:
@@ -33,11 +32,8 @@ def interface(header: Path) -> str:
 
 def sources() -> list[str]:
     """Return the C files that this system compiles, in a stable order."""
-    backend = BACKENDS.get(sys.platform, OTHER_BACKEND)
-    folders = [CSRC, CSRC / "decode", *(CSRC / name for name in backend)]
-    files = [file for folder in folders for file in sorted(folder.glob("*.c"))]
     # setuptools wants paths relative to setup.py, with forward slashes.
-    return [file.relative_to(ROOT).as_posix() for file in files]
+    return [file.relative_to(ROOT).as_posix() for file in files["c_files"](sys.platform)]
 
 
 os.chdir(ROOT)
@@ -49,5 +45,5 @@ ffibuilder.set_source(
     sources=sources(),
     depends=[file.relative_to(ROOT).as_posix() for file in sorted(CSRC.rglob("*.h"))],
     include_dirs=["csrc"],
-    libraries=LIBRARIES.get(sys.platform, []),
+    libraries=list(files["LIBRARIES"].get(sys.platform, ())),
 )

@@ -10,6 +10,7 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+from runpy import run_path
 
 import nox
 
@@ -18,12 +19,11 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
-# The folders that a compiler sees beside csrc and csrc/decode, as in build_ffi.py.
-NATIVE = ("posix", "linux" if sys.platform == "linux" else "unsupported")
+FILES = run_path("csrc/sources.py")
 COMPILERS = {
-    "cc": NATIVE,
-    "clang": NATIVE,
-    "x86_64-w64-mingw32-gcc": ("windows", "unsupported"),
+    "cc": sys.platform,
+    "clang": sys.platform,
+    "x86_64-w64-mingw32-gcc": "win32",
 }
 # Only for this compile of csrc alone: cffi's generated file would not pass.
 STRICT = (
@@ -67,14 +67,15 @@ def lint(session: nox.Session) -> None:
     session.run("validate-pyproject", "pyproject.toml")
     code = sorted(str(file) for file in Path("csrc").rglob("*.[ch]"))
     session.run("clang-format", "--dry-run", "--Werror", *code)
-    for compiler, folders in COMPILERS.items():
+    for compiler, system in COMPILERS.items():
         if shutil.which(compiler):
-            session.run(compiler, *STRICT, *c_files(folders), external=True)
+            session.run(compiler, *STRICT, *c_files(system), external=True)
         elif os.environ.get("CI"):
             session.error(f"{compiler} is not installed, and CI must use it")
         else:
             session.warn(f"SKIPPED: {compiler} is not installed")
-    session.run("clang-tidy", "--quiet", *c_files(NATIVE), "--", "-std=c11", "-Icsrc")
+    analysed = c_files(sys.platform)
+    session.run("clang-tidy", "--quiet", *analysed, "--", "-std=c11", "-Icsrc")
     session.run("pytest", "-p", "no:cacheprovider", "checks")
 
 
@@ -229,13 +230,10 @@ def install_group(session: nox.Session, group: str) -> None:
     session.install(*nox.project.dependency_groups(PYPROJECT, group))
 
 
-def c_files(folders: tuple[str, ...]) -> list[str]:
-    """Return the portable C files and those of `folders`, in a stable order."""
-    return [
-        str(file)
-        for folder in ("", "decode", *folders)
-        for file in sorted(Path("csrc", folder).glob("*.c"))
-    ]
+def c_files(system: str) -> list[str]:
+    """Return the C files that a system compiles."""
+    here = Path.cwd()
+    return [str(file.relative_to(here)) for file in FILES["c_files"](system)]
 
 
 def build(session: nox.Session, out: Path, **env: str) -> Path:

@@ -24,7 +24,7 @@
 /* cffi: begin */
 
 /* Raised by one whenever anything below changes its meaning or layout. */
-#define BC_ABI 3
+#define BC_ABI 4
 
 /* More than any system takes as the name of a socket (Linux 108, macOS 104). */
 #define BC_NAME_BYTES 256
@@ -39,12 +39,14 @@ enum {
     BC_E_MALFORMED = -5    /* the bytes are not what the format says */
 };
 
-/* Where a number comes from: errno, getaddrinfo's EAI_*, or WSAGetLastError(). */
+/* Where a number comes from: errno, getaddrinfo's EAI_*, WSAGetLastError(), or what
+ * other Windows functions return (GetLastError's numbers). */
 enum {
     BC_DOMAIN_NONE = 0,
     BC_DOMAIN_ERRNO = 1,
     BC_DOMAIN_EAI = 2,
-    BC_DOMAIN_WINSOCK = 3
+    BC_DOMAIN_WINSOCK = 3,
+    BC_DOMAIN_WIN32 = 4
 };
 
 /* The call that failed. */
@@ -165,10 +167,16 @@ BC_API int bc_resolve(const char *host, int family, bc_endpoint *out, size_t cap
 /* The symbolic name of a number, such as "EADDRINUSE", or NULL when it has none. */
 BC_API const char *bc_error_name(int domain, int32_t code);
 
-/* The system's own text for a number, untranslated, NUL-ended, also for numbers that
- * the system does not know. Returns BC_E_INVALID for an unknown domain and
- * BC_E_TRUNCATED when `capacity` was too small (256 bytes always do). */
+/* The system's own text for a number, NUL-ended UTF-8. POSIX: untranslated, also for
+ * numbers that the system does not know. Windows: what FormatMessageW has, in the
+ * language of the system, without the line end. Returns BC_E_INVALID for an unknown
+ * domain, BC_E_UNSUPPORTED when the system has no text for it, and BC_E_TRUNCATED when
+ * `capacity` was too small (1024 bytes always do). */
 BC_API int bc_error_message(int domain, int32_t code, char *out, size_t capacity);
+
+/* A text of ours for a Winsock number, for systems without one of their own (Wine), or
+ * NULL. */
+BC_API const char *bc_error_reference(int domain, int32_t code);
 
 /* TCP states as Linux numbers them (include/net/tcp_states.h). */
 enum {
@@ -189,32 +197,49 @@ enum {
 /* Who opened a connection, where the kernel's counters show it. */
 enum { BC_OPENED_UNKNOWN = 0, BC_OPENED_ACTIVELY = 1, BC_OPENED_PASSIVELY = 2 };
 
-enum { BC_SOURCE_NONE = 0, BC_SOURCE_SOCK_DIAG = 1, BC_SOURCE_PROC_NET = 2 };
+enum {
+    BC_SOURCE_NONE = 0,
+    BC_SOURCE_SOCK_DIAG = 1,
+    BC_SOURCE_PROC_NET = 2,
+    BC_SOURCE_PCBLIST = 3,  /* macOS: sysctl net.inet.{tcp,udp}.pcblist_n */
+    BC_SOURCE_IP_HELPER = 4 /* Windows: GetExtendedTcpTable, GetExtendedUdpTable */
+};
 
 /* A row of the kernel's socket tables. */
 typedef struct {
-    uint64_t cookie;    /* SO_COOKIE; 0: not told */
-    uint64_t inode;     /* of the socket file; 0: no file (TIME_WAIT, not accepted) */
+    uint64_t cookie;    /* SO_COOKIE; macOS: so_gencnt; 0: not told */
+    uint64_t inode;     /* Linux: of the socket file, 0: it has none (TIME_WAIT, not
+                         * accepted); macOS: xso_so, which stands for its address in the
+                         * kernel, 0: none; Windows: 0 */
     uint64_t cgroup_id; /* inode of the cgroup v2 folder it was made in; 0: not told */
+    uint64_t created; /* Windows: when, in 100 ns since 1601 (FILETIME); 0: not told */
     bc_endpoint local;
     bc_endpoint remote;
-    uint32_t uid;        /* who made the socket, as seen from our user namespace */
-    uint32_t expires_ms; /* what is left on the timer */
-    uint32_t device;     /* interface index it is bound to; 0: none */
+    uint32_t uid; /* who made the socket, as seen from our user namespace; UINT32_MAX:
+                   * not told (Windows) */
+    uint32_t expires_ms;  /* what is left on the timer */
+    uint32_t device;      /* interface index it is bound to; 0: none */
+    int32_t pid;          /* Windows: who made it; macOS: who used it last, which may be
+                           * gone or no longer have it; 0: not told or nobody */
+    uint32_t service_tag; /* Windows: which service of that process; 0: not told */
     uint16_t protocol;
     uint8_t state;  /* BC_STATE_* */
     uint8_t timer;  /* 0 none, 1 retransmit, 2 keepalive, 3 TIME_WAIT, 4 zero window */
     int8_t v6only;  /* -1: not told */
     uint8_t opened; /* BC_OPENED_* */
     uint8_t source; /* BC_SOURCE_* */
-    uint8_t reserved[5];
+    int8_t reuse_address; /* as the table tells it (macOS); -1: not told */
+    int8_t reuse_port;
+    uint8_t reserved[3];
 } bc_socket;
 
 /* How a listing was made. */
 typedef struct {
     bc_error refused; /* why the first choice of source was not used */
     uint8_t source;   /* BC_SOURCE_* */
-    uint8_t reserved[3];
+    int8_t bound;     /* TCP sockets that are bound and do not listen are listed: 1, are
+                       * not: 0, may be: -1 (the kernel ignores what it does not know) */
+    uint8_t reserved[2];
     uint32_t requests; /* half-open connections left out: they hold no port */
 } bc_listing;
 
@@ -276,7 +301,8 @@ typedef struct {
  * that its pid cannot have been reused in between. Texts are raw bytes in
  * bc_owners.text at offset and length: nothing is escaped. */
 typedef struct {
-    uint64_t start_ticks; /* since boot, in clock ticks (sysconf(_SC_CLK_TCK)) */
+    uint64_t start_ticks; /* in bc_facts.clock_ticks a second: Linux since boot, macOS
+                           * since 1970 */
     uint64_t exe_device;  /* identity of the executable; 0 when not readable */
     uint64_t exe_inode;
     uint64_t pid_namespace; /* inode of its namespace; 0 when not readable */
@@ -355,7 +381,9 @@ typedef struct {
     int32_t ipv6_disabled_loopback;
     int32_t loopback_up;
     uint32_t euid;
-    int32_t clock_ticks; /* per second, unit of start_ticks */
+    int32_t clock_ticks;         /* per second, unit of start_ticks */
+    int32_t segment_lifetime_ms; /* macOS: net.inet.tcp.msl; TIME_WAIT lasts two */
+    int32_t elevated; /* Windows: the process runs with an administrator's rights */
     int32_t reserved;
     int64_t descriptors_soft, descriptors_hard; /* RLIMIT_NOFILE; -1 also: unlimited */
 } bc_facts;
@@ -375,6 +403,29 @@ typedef struct {
  * the caller's cgroup v2 folder or NULL; its programs are told with CAP_NET_ADMIN only.
  */
 BC_API int bc_read_confinement(int family, const char *cgroup, bc_confinement *out);
+
+/* What keeps a range of ports from bind(). */
+enum {
+    BC_KEPT_EXCLUDED = 1,  /* Windows: a persistent exclusion */
+    BC_KEPT_RESTRICTED = 2 /* macOS: for programs with an entitlement */
+};
+
+typedef struct {
+    uint16_t first;
+    uint16_t last; /* also of the range */
+    uint8_t kind;  /* BC_KEPT_* */
+    uint8_t reserved[3];
+} bc_port_range;
+
+/* The ranges of `protocol` (TCP or UDP), for IPv4 and IPv6, that the system keeps and
+ * that it tells of. Windows: the persistent ones of the registry, not those that a
+ * driver keeps until the next start. BC_E_UNSUPPORTED where there are none. */
+BC_API int bc_list_kept_ports(int32_t protocol, bc_port_range *out, size_t capacity,
+                              size_t *count, bc_error *error);
+
+/* The name of the Windows service with a tag in a process (bc_socket.service_tag), as
+ * NUL-ended UTF-8. BC_E_UNSUPPORTED where that is not told, and elsewhere. */
+BC_API int bc_service_name(int32_t pid, uint32_t tag, char *out, size_t capacity);
 
 typedef struct {
     bc_endpoint address; /* port 0 */
@@ -462,6 +513,41 @@ BC_API int bc_decode_uring_files(const uint8_t *bytes, size_t length, int32_t *s
                                  uint64_t *out, size_t capacity, size_t *count,
                                  size_t *consumed);
 
+/* What sysctl net.inet.{tcp,udp}.pcblist_n of macOS gives, whole: an xinpgen, for each
+ * socket records of a kind and length of their own (bsd/netinet/in_pcblist.c), and an
+ * xinpgen at the end. `status->state` is BC_DECODE_DONE when it ended as it should and
+ * nothing changed while it was made, else BC_DECODE_MORE. */
+BC_API int bc_decode_pcblist(const uint8_t *bytes, size_t length, int big_endian,
+                             int32_t protocol, uint16_t port, bc_socket *out,
+                             size_t capacity, size_t *count, bc_decode_status *status);
+
+/* The layouts of Windows' socket tables. */
+enum {
+    BC_TABLE_TCP4 = 1,   /* MIB_TCPTABLE_OWNER_MODULE */
+    BC_TABLE_TCP6 = 2,   /* MIB_TCP6TABLE_OWNER_MODULE */
+    BC_TABLE_UDP4 = 3,   /* MIB_UDPTABLE_OWNER_MODULE */
+    BC_TABLE_UDP6 = 4,   /* MIB_UDP6TABLE_OWNER_MODULE */
+    BC_TABLE_BOUND4 = 5, /* MIB_TCPTABLE2 of InternalGetBoundTcpEndpointTable */
+    BC_TABLE_BOUND6 = 6  /* MIB_TCP6TABLE2 of InternalGetBoundTcp6EndpointTable */
+};
+
+/* A whole table of 64-bit Windows, which is little-endian everywhere. Appends like
+ * bc_decode_sock_diag. BC_E_MALFORMED when it says that it has more rows than there are
+ * bytes. */
+BC_API int bc_decode_ip_helper(const uint8_t *bytes, size_t length, int layout,
+                               uint16_t port, bc_socket *out, size_t capacity,
+                               size_t *count);
+
+/* A persistent exclusion of ports as Windows' registry names it: eight hexadecimal
+ * digits. BC_E_MALFORMED when they are no range. */
+BC_API int bc_decode_excluded_range(const char *name, size_t length,
+                                    bc_port_range *out);
+
+/* macOS' net.restricted_port.bitmap: a bit for each port. Appends like
+ * bc_decode_sock_diag. */
+BC_API int bc_decode_port_bitmap(const uint8_t *bytes, size_t length,
+                                 bc_port_range *out, size_t capacity, size_t *count);
+
 /* One datagram of an RTM_GETLINK dump. Appends like bc_decode_sock_diag. */
 BC_API int bc_decode_links(const uint8_t *bytes, size_t length, int big_endian,
                            bc_tunnel *out, size_t capacity, size_t *count,
@@ -473,7 +559,8 @@ _Static_assert(sizeof(bc_error) == 8, "bc_error has no holes");
 _Static_assert(sizeof(bc_endpoint) == 24, "bc_endpoint has no holes");
 _Static_assert(sizeof(bc_probe_request) == 56, "bc_probe_request has no holes");
 _Static_assert(sizeof(bc_unix_socket) == 144, "bc_unix_socket has no holes");
-_Static_assert(sizeof(bc_socket) == 96, "bc_socket has no holes");
+_Static_assert(sizeof(bc_socket) == 112, "bc_socket has no holes");
+_Static_assert(sizeof(bc_port_range) == 8, "bc_port_range has no holes");
 _Static_assert(sizeof(bc_holder) == 48, "bc_holder has no holes");
 _Static_assert(sizeof(bc_tunnel) == 40, "bc_tunnel has no holes");
 _Static_assert(sizeof(bc_process) == 96, "bc_process has no holes");

@@ -2,8 +2,8 @@
  *
  * What every file of the core sees first: the feature-test macros, then the contract
  * that each system's backend fulfils. A backend is one folder (linux, darwin, windows)
- * with the same file names; posix holds what several share, unsupported stands in where
- * a system's tables are not read yet.
+ * with the same file names; posix holds what several share, unsupported has the files
+ * that a system lacks (sources.py).
  *
  *   handle.c     the calls of probe.c that differ by system
  *   errtext.c    the system's own texts
@@ -13,6 +13,10 @@
  *   facts.c      bc_read_facts
  *   confinement.c  bc_read_confinement
  *   addresses.c  bc_list_addresses, bc_interface_index
+ *   bound.c      bc_find_bound
+ *   tunnels.c    bc_list_tunnels
+ *   kept_ports.c bc_list_kept_ports
+ *   services.c   bc_service_name
  */
 #ifndef BINDCHECK_INTERNAL_H
 #define BINDCHECK_INTERNAL_H

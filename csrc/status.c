@@ -66,6 +66,13 @@ const char *bc_error_name(int domain, int32_t code)
     }
 }
 
+const char *bc_error_reference(int domain, int32_t code)
+{
+    (void)domain;
+    (void)code;
+    return NULL;
+}
+
 int bc__copy_text(const char *text, char *out, size_t capacity)
 {
     size_t length = strlen(text);

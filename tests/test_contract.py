@@ -112,7 +112,7 @@ class TestCompiledModule:
             ("bc_error", 8),
             ("bc_endpoint", 24),
             ("bc_probe_request", 56),
-            ("bc_socket", 96),
+            ("bc_socket", 112),
             ("bc_holder", 48),
             ("bc_process", 96),
             ("bc_tunnel", 40),

@@ -116,7 +116,7 @@ static int decode_line(cursor text, int family, int big_endian, int32_t protocol
 {
     uint64_t ticks;
     memset(row, 0, sizeof *row);
-    row->v6only = -1;
+    row->v6only = row->reuse_address = row->reuse_port = -1;
     row->source = BC_SOURCE_PROC_NET;
     row->protocol = (uint16_t)protocol;
     (void)field(&text, 10, UINT64_MAX); /* sl */

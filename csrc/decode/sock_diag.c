@@ -95,7 +95,7 @@ static int decode_message(const uint8_t *bytes, size_t length, int big_endian,
         return 0;
     }
     memset(row, 0, sizeof *row);
-    row->v6only = -1;
+    row->v6only = row->reuse_address = row->reuse_port = -1;
     row->source = BC_SOURCE_SOCK_DIAG;
     row->protocol = (uint16_t)protocol;
     row->state = bytes[1];

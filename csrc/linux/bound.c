@@ -77,7 +77,7 @@ static void describe(int handle, const bc__descriptor *descriptor, bc_socket *ro
     row->device = bc__bound_device(handle);
     row->protocol = BC_PROTOCOL_TCP;
     row->state = BC_STATE_CLOSE;
-    row->v6only = -1;
+    row->v6only = row->reuse_address = row->reuse_port = -1;
     row->inode = descriptor->inode;
     if (getsockopt(handle, SOL_SOCKET, SO_COOKIE, &row->cookie, &length) != 0) {
         row->cookie = 0;

@@ -166,6 +166,7 @@ int bc_read_facts(bc_facts *facts)
     facts->loopback_up = loopback_is_up();
     facts->euid = (uint32_t)geteuid();
     facts->clock_ticks = (int32_t)sysconf(_SC_CLK_TCK);
+    facts->segment_lifetime_ms = facts->elevated = -1;
     facts->descriptors_soft = facts->descriptors_hard = -1;
     if (getrlimit(RLIMIT_NOFILE, &descriptors) == 0) {
         facts->descriptors_soft = limit_of(descriptors.rlim_cur);

@@ -211,6 +211,7 @@ int bc_list_sockets(int32_t protocol, uint16_t port, bc_socket *out, size_t capa
     error = from_sock_diag(&job);
     if (error == 0) {
         listing->source = BC_SOURCE_SOCK_DIAG;
+        listing->bound = -1;
         return *count > capacity ? BC_E_TRUNCATED : BC_OK;
     }
     listing->refused.code = error;

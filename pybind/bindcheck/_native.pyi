@@ -23,6 +23,7 @@ class _Lib:
     BC_DOMAIN_ERRNO: int
     BC_DOMAIN_EAI: int
     BC_DOMAIN_WINSOCK: int
+    BC_DOMAIN_WIN32: int
     BC_STEP_NONE: int
     BC_STEP_RESOLVE: int
     BC_STEP_SOCKET: int
@@ -68,12 +69,22 @@ class _Lib:
     BC_SOURCE_NONE: int
     BC_SOURCE_SOCK_DIAG: int
     BC_SOURCE_PROC_NET: int
+    BC_SOURCE_PCBLIST: int
+    BC_SOURCE_IP_HELPER: int
     BC_WAITS_UNKNOWN: int
     BC_WAITS_FOR_IT: int
     BC_WAITS_ELSEWHERE: int
     BC_DECODE_MORE: int
     BC_DECODE_DONE: int
     BC_DECODE_ERROR: int
+    BC_KEPT_EXCLUDED: int
+    BC_KEPT_RESTRICTED: int
+    BC_TABLE_TCP4: int
+    BC_TABLE_TCP6: int
+    BC_TABLE_UDP4: int
+    BC_TABLE_UDP6: int
+    BC_TABLE_BOUND4: int
+    BC_TABLE_BOUND6: int
     def bc_probe(self, request: Any, result: Any, /) -> int: ...
     def bc_probe_name(self, request: Any, result: Any, /) -> int: ...
     def bc_resolve(
@@ -191,6 +202,47 @@ class _Lib:
         count: Any,
         status: Any,
         /,
+    ) -> int: ...
+    def bc_error_reference(self, domain: int, code: int, /) -> Any: ...
+    def bc_list_kept_ports(
+        self,
+        protocol: int,
+        out: Any,
+        capacity: int,
+        count: Any,
+        error: Any,
+        /,
+    ) -> int: ...
+    def bc_service_name(
+        self, pid: int, tag: int, out: Any, capacity: int, /
+    ) -> int: ...
+    def bc_decode_pcblist(
+        self,
+        data: Any,
+        length: int,
+        big_endian: int,
+        protocol: int,
+        port: int,
+        out: Any,
+        capacity: int,
+        count: Any,
+        status: Any,
+        /,
+    ) -> int: ...
+    def bc_decode_ip_helper(
+        self,
+        data: Any,
+        length: int,
+        layout: int,
+        port: int,
+        out: Any,
+        capacity: int,
+        count: Any,
+        /,
+    ) -> int: ...
+    def bc_decode_excluded_range(self, name: Any, length: int, out: Any, /) -> int: ...
+    def bc_decode_port_bitmap(
+        self, data: Any, length: int, out: Any, capacity: int, count: Any, /
     ) -> int: ...
 
 lib: _Lib

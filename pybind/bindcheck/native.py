@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-ABI = 3
+ABI = 4
 if lib.BC_ABI != ABI:
     raise StaleExtensionError(
         f"{_native.__file__} has interface {lib.BC_ABI}, this bindcheck needs {ABI}: "
@@ -54,6 +54,7 @@ DOMAINS = {
     lib.BC_DOMAIN_ERRNO: Domain.ERRNO,
     lib.BC_DOMAIN_EAI: Domain.EAI,
     lib.BC_DOMAIN_WINSOCK: Domain.WINSOCK,
+    lib.BC_DOMAIN_WIN32: Domain.WIN32,
 }
 DOMAIN_NUMBERS = {word: number for number, word in DOMAINS.items()}
 STEPS = {

@@ -74,6 +74,7 @@ class Domain(StrEnum):
     ERRNO = "errno"
     EAI = "eai"
     WINSOCK = "winsock"
+    WIN32 = "win32"
 
 
 class Step(StrEnum):
