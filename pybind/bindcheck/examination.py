@@ -190,7 +190,7 @@ def _finish(
 
 def _with_refusal(attempt: Attempt, snapshot: Snapshot, observer: Observer) -> Snapshot:
     """Observe what explains another refusal than "in use", and what comes after it."""
-    name = attempt.error.name if attempt.error else None
+    name = attempt.error.symbol if attempt.error else None
     if name in ("EMFILE", "ENFILE"):
         return observer.with_open_files(snapshot) if name == "ENFILE" else snapshot
     target, options = attempt.target, attempt.options

@@ -142,6 +142,7 @@ def _error(error: NativeCode | None) -> dict[str, Any] | None:
         "code": error.code,
         "name": error.name,
         "message": error.message,
+        "reference": error.reference,
     }
 
 
@@ -191,6 +192,8 @@ def _owner(owner: Owner) -> dict[str, Any]:
         "cgroup": owner.cgroup,
         "unit": owner.unit,
         "container": owner.container,
+        "services": list(owner.services),
+        "opener": owner.opener,
         "processes": [_process(process) for process in owner.processes],
     }
 

@@ -25,6 +25,7 @@ from bindcheck.words import (
     Sharing,
     State,
     Step,
+    System,
     Trait,
     Verdict,
 )
@@ -42,6 +43,13 @@ class NativeCode:
     code: int
     name: str | None
     message: str
+    reference: bool = False
+    """The text is ours: the system has none for this number (Wine)."""
+
+    @property
+    def symbol(self) -> str | None:
+        """The name without what Winsock puts before it: WSAEACCES is EACCES."""
+        return self.name.removeprefix("WSA") if self.name else None
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -179,6 +187,13 @@ class Owner:
     """What in the kernel uses the port, such as "vxlan device vx0"."""
     socket_units: tuple[str, ...] = ()
     """Units of systemd whose files say that they listen on the port."""
+    services: tuple[str, ...] = ()
+    """The Windows services in its process: of several it is one."""
+    opener: int | None = None
+    """The pid that the tables name where that process is gone, or (macOS) that used
+    the socket last where nobody is seen to have it."""
+    opener_name: str | None = None
+    """The program that has this pid now, where it may be the one."""
 
 
 NO_OWNER = Owner(kind=OwnerKind.NONE)
@@ -211,6 +226,12 @@ class Socket:
     """Of a unix socket: the name that it was bound to; its file may be another now."""
     file: tuple[int, int] | None = None
     """Of a unix socket: device (as stat gives it) and inode, 32 bits of it."""
+    pid: int | None = None
+    """Windows: the process that made it. macOS: the last one that used it."""
+    created: float | None = None
+    """Windows: when, in seconds since the epoch."""
+    service_tag: int = 0
+    """Windows: which service of that process made it; 0: not told."""
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -297,7 +318,8 @@ class Diagnosis:
 class Facts:
     """What the machine allows; None is "not told here"."""
 
-    euid: int
+    euid: int | None
+    """None: Windows, which has no such numbers."""
     capabilities: int
     """Effective capabilities as bits."""
     network_namespace: int | None
@@ -315,6 +337,12 @@ class Facts:
     clock_ticks: int
     descriptor_limits: tuple[int | None, int | None] | None = None
     """RLIMIT_NOFILE, soft and hard; None in it is "unlimited"."""
+    system: str = System.LINUX
+    """As sys.platform has it: whose rules hold."""
+    segment_lifetime_ms: int | None = None
+    """macOS: net.inet.tcp.msl; TIME_WAIT lasts two of them."""
+    elevated: bool | None = None
+    """Windows: the caller has an administrator's rights."""
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -333,6 +361,16 @@ class KernelPort:
     user: str
     port: int | None
     datagram: bool
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class PortRange:
+    """Ports that the system keeps from bind(): `first` to `last`, both included."""
+
+    first: int
+    last: int
+    restricted: bool = False
+    """macOS: for programs with an entitlement. Else a persistent exclusion (Windows)."""
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -468,6 +506,13 @@ class Snapshot:
     """This machine's own, of an AF_VSOCK target."""
     refusals: Mapping[str, NativeCode] = MappingProxyType({})
     """The system's codes by name, for refusals that are foretold."""
+    kept_ports: tuple[PortRange, ...] = ()
+    """What the system keeps from bind() and tells of: Windows, macOS."""
+    refused_run: tuple[int, int] | None = None
+    """Windows: the ports around the target's, it included, that bind() refuses in the
+    same way although nobody has them."""
+    running_services: tuple[str, ...] = ()
+    """Windows: of the services that reserve ports those that run."""
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -493,7 +538,7 @@ class Context:
     observed_at: float
     """Seconds since the epoch."""
     boot_id: str | None
-    euid: int
+    euid: int | None
     user: str | None
     capabilities: tuple[str, ...]
     network_namespace: int | None

@@ -66,9 +66,9 @@ def _examine_unix(
         else:
             attempt, snapshot = _beside(target, options, snapshot)
     came_free = False
-    if attempt.error is not None and attempt.error.name != "EADDRINUSE":
+    if attempt.error is not None and attempt.error.symbol != "EADDRINUSE":
         snapshot = observer.with_confinement(snapshot, None)
-    if attempt.error is not None and attempt.error.name == "EADDRINUSE":
+    if attempt.error is not None and attempt.error.symbol == "EADDRINUSE":
         snapshot = _with_holders(target, snapshot, observer)
         if snapshot.path is None and not snapshot.sockets:
             # An abstract name that nobody has any more.
@@ -127,7 +127,7 @@ def _beside(
             text = f"could not remove {os.fsdecode(sibling)!r}, which was made to try"
             limit = Notice(code="file-left", text=text)
             snapshot = replace(snapshot, limits=(*snapshot.limits, limit))
-        if made.error is None or made.error.name != "EADDRINUSE":
+        if made.error is None or made.error.symbol != "EADDRINUSE":
             break  # else that name is taken as well
     native_call = made.step is not None and made.step is not Step.BIND
     return replace(made, target=target, native=native_call, bound=None), snapshot

@@ -7,6 +7,7 @@ words of words.py here; nothing is judged.
 from __future__ import annotations
 
 import os
+import sys
 from _socket import AF_INET, AF_INET6, inet_ntop
 
 from bindcheck import _native
@@ -20,6 +21,7 @@ from bindcheck.model import (
     InterfaceAddress,
     NativeCode,
     Options,
+    PortRange,
     Socket,
     Target,
     Tunnel,
@@ -121,24 +123,29 @@ _TRISTATE = {None: -1, False: 0, True: 1}
 _Request = ffi.typeof("bc_probe_request *")
 _Result = ffi.typeof("bc_probe_result *")
 _TIMER_TIME_WAIT = 3
+_NOT_TOLD = 0xFFFFFFFF
+_PCBLIST = lib.BC_SOURCE_PCBLIST  # tells no time that is left
 _makedev: Callable[[int, int], int] = getattr(os, "makedev", lambda *_: 0)
 
 
 def error(domain: Domain, code: int) -> NativeCode:
     """Name a native number and give the system's own text for it."""
     number = DOMAIN_NUMBERS[domain]
-    text = ffi.new("char[]", 512)
-    status = lib.bc_error_message(number, code, text, 512)
-    if status == lib.BC_E_INVALID:
-        message = f"Unknown error {code}"
+    text = ffi.new("char[]", 1024)
+    status = lib.bc_error_message(number, code, text, 1024)
+    reference = status in (lib.BC_E_INVALID, lib.BC_E_UNSUPPORTED)
+    if reference:
+        ours = lib.bc_error_reference(number, code)
+        message = f"Unknown error {code}" if ours == ffi.NULL else _string(ours)
     else:
-        message = _text(ffi.string(text))
+        message = _string(text)
     name = lib.bc_error_name(number, code)
     return NativeCode(
         domain=domain,
         code=code,
-        name=None if name == ffi.NULL else _text(ffi.string(name)),
+        name=None if name == ffi.NULL else _string(name),
         message=message,
+        reference=reference,
     )
 
 
@@ -277,16 +284,23 @@ class Resolved:
 
 @record(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """Rows of the socket tables; `source` is "sock_diag", "proc-net" or None."""
+    """Rows of the socket tables; `source` is "sock_diag", "proc-net" or None.
+
+    `bound` tells whether TCP sockets that are bound and do not listen are among them;
+    None: the kernel does not tell.
+    """
 
     source: str | None
     sockets: tuple[Socket, ...]
     refused: NativeCode | None
+    bound: bool | None
 
 
 _SOURCES = {
     lib.BC_SOURCE_SOCK_DIAG: "sock_diag",
     lib.BC_SOURCE_PROC_NET: "proc-net",
+    lib.BC_SOURCE_PCBLIST: "pcblist",
+    lib.BC_SOURCE_IP_HELPER: "ip-helper",
 }
 
 
@@ -310,6 +324,7 @@ def list_sockets(protocol: Protocol, port: int) -> Listing:
         source=_SOURCES.get(listing.source),
         sockets=tuple(_socket(row) for row in rows[0 : count[0]]),
         refused=refused,
+        bound=_boolean(listing.bound),
     )
 
 
@@ -488,7 +503,7 @@ def read_facts() -> Facts:
     ephemeral = (raw.ephemeral_low, raw.ephemeral_high)
     descriptors = (_count(raw.descriptors_soft), _count(raw.descriptors_hard))
     return Facts(
-        euid=raw.euid,
+        euid=None if raw.euid == _NOT_TOLD else raw.euid,
         capabilities=raw.capabilities,
         network_namespace=raw.network_namespace or None,
         pid_namespace=raw.pid_namespace or None,
@@ -507,6 +522,9 @@ def read_facts() -> Facts:
         loopback_up=_boolean(raw.loopback_up),
         clock_ticks=raw.clock_ticks,
         descriptor_limits=descriptors,
+        system=sys.platform,
+        segment_lifetime_ms=_count(raw.segment_lifetime_ms),
+        elevated=_boolean(raw.elevated),
     )
 
 
@@ -540,7 +558,7 @@ def list_addresses() -> tuple[InterfaceAddress, ...]:
             family=FAMILIES[one.address.family],
             address=_endpoint(one.address).address,
             packed=_packed(one.address),
-            interface=_text(ffi.string(one.interface)),
+            interface=_string(one.interface),
             index=one.index,
             up=bool(one.up),
             running=bool(one.running),
@@ -548,6 +566,35 @@ def list_addresses() -> tuple[InterfaceAddress, ...]:
         )
         for one in rows[0 : count[0]]
     )
+
+
+def list_kept_ports(protocol: Protocol) -> tuple[PortRange, ...]:
+    """List the ports that the system keeps from bind(), as far as it tells of them."""
+    capacity = 64
+    count, failed = ffi.new("size_t *"), ffi.new("bc_error *")
+    number = PROTOCOL_NUMBERS[protocol]
+    while True:
+        rows = ffi.new("bc_port_range[]", capacity)
+        status = lib.bc_list_kept_ports(number, rows, capacity, count, failed)
+        if status != lib.BC_E_TRUNCATED:
+            break
+        capacity = 2 * count[0]
+    return tuple(
+        PortRange(
+            first=one.first,
+            last=one.last,
+            restricted=one.kind == lib.BC_KEPT_RESTRICTED,
+        )
+        for one in rows[0 : count[0] if status == _OK else 0]
+    )
+
+
+def service_name(pid: int, tag: int) -> str | None:
+    """The Windows service that a tag stands for in a process; None: not told."""
+    text = ffi.new("char[]", 1024)
+    if lib.bc_service_name(pid, tag, text, 1024) != _OK:
+        return None
+    return _string(text) or None
 
 
 def list_tunnels() -> tuple[Tunnel, ...]:
@@ -562,8 +609,8 @@ def list_tunnels() -> tuple[Tunnel, ...]:
         capacity = 2 * count[0]
     return tuple(
         Tunnel(
-            name=_text(ffi.string(one.name)),
-            kind=_text(ffi.string(one.kind)),
+            name=_string(one.name),
+            kind=_string(one.kind),
             port=one.port or None,
         )
         for one in rows[0 : count[0]]
@@ -576,6 +623,10 @@ def interface_index(name: str) -> int | None:
     if not raw or b"\0" in raw:
         return None
     return lib.bc_interface_index(raw) or None
+
+
+def _string(raw: Any) -> str:
+    return _text(ffi.string(raw))
 
 
 def _text(raw: Any) -> str:
@@ -616,13 +667,25 @@ def _socket(row: Any) -> Socket:
         packed=_packed(row.local),
         inode=row.inode,
         cookie=row.cookie or None,
-        uid=row.uid if row.inode else None,
+        uid=row.uid if row.inode and row.uid != _NOT_TOLD else None,
         cgroup_id=row.cgroup_id or None,
         device=row.device,
-        timer_ms=row.expires_ms if row.timer == _TIMER_TIME_WAIT else None,
+        timer_ms=row.expires_ms
+        if row.timer == _TIMER_TIME_WAIT and row.source != _PCBLIST
+        else None,
         opened=OPENED.get(row.opened),
         v6only=_boolean(row.v6only),
+        reuse_address=_boolean(row.reuse_address),
+        reuse_port=_boolean(row.reuse_port),
+        pid=row.pid or None,
+        created=_filetime(row.created),
+        service_tag=row.service_tag,
     )
+
+
+def _filetime(hundreds: int) -> float | None:
+    """Seconds since 1970 from Windows' 100 ns since 1601."""
+    return hundreds / 1e7 - 11644473600 if hundreds else None
 
 
 def _unix_socket(row: Any) -> Socket:
@@ -663,7 +726,7 @@ def _holder(raw: Any) -> Holder:
         reuse_address=_boolean(raw.reuse_address) if known else None,
         reuse_port=_boolean(raw.reuse_port) if known else None,
         v6only=_boolean(raw.v6only),
-        protocol=_text(ffi.string(raw.protocol)),
+        protocol=_string(raw.protocol),
     )
 
 

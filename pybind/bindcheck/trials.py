@@ -12,7 +12,7 @@ from bindcheck import native
 from bindcheck.model import Attempt, NativeCode, Options, Snapshot, Target, Trial
 from bindcheck.records import replace
 from bindcheck.rules.address import is_mapped, may_come
-from bindcheck.rules.decide import IN_USE, is_in_use
+from bindcheck.rules.decide import is_in_use
 from bindcheck.rules.holders import Overlapping, asker, overlapping
 from bindcheck.rules.overlap import coverage, holder_coverage
 from bindcheck.rules.permission import REFUSED, is_privileged
@@ -139,7 +139,7 @@ def _without_port_sharing(
 def _try_refused(attempt: Attempt, snapshot: Snapshot) -> tuple[Trial, ...]:
     """What tells one refusal from another, or helps."""
     target, options = attempt.target, attempt.options
-    name = attempt.error.name if attempt.error else None
+    name = attempt.error.symbol if attempt.error else None
     found = objections(target, options, snapshot)
     if name in REFUSED:
         return _try_policy(attempt, snapshot)
@@ -179,7 +179,7 @@ def _other_ports(attempt: Attempt, snapshot: Snapshot) -> list[Trial]:
         if not start <= port <= 65535:
             continue
         trials.append(_try_elsewhere(attempt, port=port))
-        if trials[-1].error is None or trials[-1].error.name not in IN_USE:
+        if trials[-1].error is None or trials[-1].error.symbol != "EADDRINUSE":
             break
     return trials
 
@@ -209,7 +209,7 @@ def _try_elsewhere(
 
 def _is_address_refused(trial: Trial) -> bool:
     """The other port got past what judges ports: no policy forbids every bind."""
-    return trial.error is not None and trial.error.name not in REFUSED
+    return trial.error is not None and trial.error.symbol not in REFUSED
 
 
 def _meets_only_inet(target: Target, options: Options, snapshot: Snapshot) -> bool:

@@ -8,6 +8,14 @@ from __future__ import annotations
 from enum import StrEnum
 
 
+class System(StrEnum):
+    """An operating system that has rules of its own here, as sys.platform names it."""
+
+    LINUX = "linux"
+    DARWIN = "darwin"
+    WINDOWS = "win32"
+
+
 class Family(StrEnum):
     """Address family of a socket."""
 
@@ -242,8 +250,11 @@ class CauseCode(StrEnum):
     PRIVILEGED_PORT = "privileged-port"
     SECURITY_MODULE = "security-module"
     SANDBOX = "sandbox"
+    EXCLUDED_PORT_RANGE = "excluded-port-range"
+    RESERVED_BY_SYSTEM = "reserved-by-system"
     OPTION_NOT_PERMITTED = "option-not-permitted"
     DIRECTORY_NOT_WRITABLE = "directory-not-writable"
+    BROADCAST_ADDRESS = "broadcast-address"
     ADDRESS_NOT_LOCAL = "address-not-local"
     ADDRESS_TENTATIVE = "address-tentative"
     ADDRESS_DUPLICATE = "address-duplicate"
@@ -272,5 +283,6 @@ class WarningCode(StrEnum):
 
     SHARED_PORT = "shared-port"
     SHADOWED = "shadowed"
+    HIJACKABLE = "hijackable"
     EPHEMERAL_RANGE = "ephemeral-range"
     REDIRECTED = "redirected"

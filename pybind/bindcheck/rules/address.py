@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bindcheck.records import replace
 from bindcheck.target import ANY4, ANY6, LOOPBACK6, MAPPED_PREFIX
-from bindcheck.words import CauseCode, Family, SocketType
+from bindcheck.words import CauseCode, Family, SocketType, System
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def is_foreign(target: Target, snapshot: Snapshot, device: int = 0) -> bool:
     if packed in (ANY4, ANY6) or not snapshot.addresses or _is_for_many(packed):
         return False
     if len(packed) == len(ANY4):
-        if packed[0] == 127:
-            return False
+        if packed[0] == 127 and snapshot.facts.system != System.DARWIN:
+            return False  # all of 127.0.0.0/8 is local; on macOS 127.0.0.1 alone
         return not any(_is_local4(packed, one) for one in snapshot.addresses)
     return not having(target, snapshot, device)
 
@@ -129,6 +129,22 @@ def is_link_local(target: Target) -> bool:
 def is_multicast6(target: Target) -> bool:
     """Whether it is an IPv6 address of many receivers."""
     return len(target.packed) == len(ANY6) and target.packed[0] == 0xFF
+
+
+def is_multicast4(target: Target) -> bool:
+    """Whether it is an IPv4 address of many receivers."""
+    packed = target.packed
+    return len(packed) == len(ANY4) and _is_for_many(packed)
+
+
+def is_broadcast4(target: Target, snapshot: Snapshot) -> bool:
+    """Whether it is the broadcast address of an interface's network, or of the link."""
+    packed = target.packed
+    if packed == _LIMITED_BROADCAST:
+        return True
+    return len(packed) == len(ANY4) and any(
+        one.packed != packed and _is_local4(packed, one) for one in snapshot.addresses
+    )
 
 
 def is_mapped(target: Target) -> bool:

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 from bindcheck.model import Diagnosis, NextError
 from bindcheck.rules import in_use, refusals
-from bindcheck.rules.holders import blockers
-from bindcheck.words import SocketType, Step, Verdict
+from bindcheck.rules.address import is_foreign
+from bindcheck.rules.holders import blockers, overlapping
+from bindcheck.words import SocketType, State, Step, System, Verdict
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from bindcheck.model import Attempt, Blocker, Snapshot, Trial
-
-IN_USE = frozenset({"EADDRINUSE", "WSAEADDRINUSE"})
+    from bindcheck.rules.windows import Heard
 
 
 def is_in_use(attempt: Attempt) -> bool:
     """Whether the attempt failed because the address is taken."""
-    return attempt.error is not None and attempt.error.name in IN_USE
+    return attempt.error is not None and attempt.error.symbol == "EADDRINUSE"
+
+
+def is_taken(attempt: Attempt, snapshot: Snapshot) -> bool:
+    """Whether the attempt failed because of other sockets, by whatever name.
+
+    Windows says WSAEACCES where a holder does not share; with port 0 macOS and Windows
+    have names of their own for a range that is used up.
+    """
+    symbol = attempt.error.symbol if attempt.error is not None else None
+    system = snapshot.facts.system
+    if symbol is None or attempt.step is not Step.BIND:
+        return is_in_use(attempt)
+    if attempt.target.port == 0:
+        if system == System.DARWIN and symbol == "EADDRNOTAVAIL":
+            return not is_foreign(attempt.target, snapshot)
+        return is_in_use(attempt) or (system == System.WINDOWS and symbol == "ENOBUFS")
+    if system == System.WINDOWS and symbol == "EACCES":
+        rows = overlapping(attempt.target, attempt.options, snapshot)
+        return any(row.socket.state is not State.TIME_WAIT for row in rows)
+    return is_in_use(attempt)
 
 
 def decide(
@@ -41,12 +61,17 @@ def decide(
             trials=trials,
             limits=snapshot.limits,
         )
-    if attempt.ok is None or is_in_use(attempt):
+    if attempt.ok is None or is_taken(attempt, snapshot):
         # Also when a stand-in was asked: the kernel said so of the same holders.
         failed = attempt.ok is False and attempt.step is Step.BIND
-        found = blockers(target, options, snapshot, failed=failed)
+        heard: tuple[tuple[bytes, Heard], ...] = ()
+        if snapshot.facts.system == System.WINDOWS:
+            from bindcheck.rules.windows import heard_of
+
+            heard = heard_of(attempt, trials)
+        found = blockers(target, options, snapshot, failed=failed, heard=heard)
         causes = in_use.causes(attempt, found, snapshot)
-        works_with = _works_with(attempt, trials)
+        works_with = _works_with(attempt, trials, snapshot)
         verdict = Verdict.CONDITIONAL if works_with else Verdict.BLOCKED
         if attempt.ok is None:
             verdict = Verdict.UNKNOWN
@@ -64,12 +89,17 @@ def decide(
     return _refused(requested, attempt, trials, snapshot)
 
 
-def _works_with(attempt: Attempt, trials: tuple[Trial, ...]) -> dict[str, bool] | None:
+def _works_with(
+    attempt: Attempt, trials: tuple[Trial, ...], snapshot: Snapshot
+) -> dict[str, bool] | None:
     """SO_REUSEADDR decides when the caller did not say and the kernel would allow it.
 
-    Not for datagrams: there it would share or steal the traffic of the holder.
+    Not for datagrams, and never on Windows: there it would share or steal the traffic
+    of the holder.
     """
     if attempt.target.protocol.type is not SocketType.STREAM:
+        return None
+    if snapshot.facts.system == System.WINDOWS:
         return None
     for trial in trials:
         if trial.ok and dict(trial.changed) == {"reuse_address": True}:
@@ -117,5 +147,5 @@ def _refused(
 def _our_own_limit(attempt: Attempt) -> bool:
     """Without a socket or a look-up nothing was learnt about the address."""
     before_bind = attempt.step in (Step.RESOLVE, Step.SOCKET)
-    name = attempt.error.name if attempt.error else None
+    name = attempt.error.symbol if attempt.error else None
     return before_bind and name in ("EMFILE", "ENFILE", "ENOMEM", "ENOBUFS")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bindcheck.model import Blocker, Release, Snapshot, Socket
 from bindcheck.records import record, replace
 from bindcheck.rules.address import is_link_local
+from bindcheck.rules.coexistence import Neighbourhood
 from bindcheck.rules.overlap import (
     Collision,
     Coverage,
@@ -12,7 +13,7 @@ from bindcheck.rules.overlap import (
     coverage,
     holder_coverage,
 )
-from bindcheck.rules.sharing import Asker, conflicts, devices_meet, sharing
+from bindcheck.rules.sharing import Asker, devices_meet
 from bindcheck.words import (
     Blocks,
     Direction,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from bindcheck.model import Options, Owner, Target
+    from bindcheck.rules.windows import Heard
 
 _KINDS = {
     State.LISTEN: Kind.LISTENER,
@@ -69,7 +71,7 @@ def asker(target: Target, options: Options, snapshot: Snapshot) -> Asker:
     return Asker.of(
         options,
         device=device,
-        uid=snapshot.facts.euid,
+        uid=-1 if snapshot.facts.euid is None else snapshot.facts.euid,
     )
 
 
@@ -95,17 +97,19 @@ def blockers(
     snapshot: Snapshot,
     *,
     failed: bool,
+    heard: tuple[tuple[bytes, Heard], ...] = (),
 ) -> tuple[Blocker, ...]:
     """Name the sockets in the way, those of the same nature together.
 
     `failed` tells that the system was asked and said "in use": where a single group
-    could explain that, it does.
+    could explain that, it does. `heard` is what Windows told to binds.
     """
     who = asker(target, options, snapshot)
+    beside = Neighbourhood(target, options, snapshot, who, heard)
     rows = [
         (row, blocks if row.collision.certain else Blocks.POSSIBLY)
         for row in overlapping(target, options, snapshot)
-        if (blocks := conflicts(who, row.socket)) is not None
+        if (blocks := beside.conflicts(row.socket)) is not None
     ]
     neighbours = Neighbours.of(snapshot.sockets)
     groups: dict[tuple[object, ...], list[tuple[Overlapping, Blocks]]] = {}
@@ -114,7 +118,9 @@ def blockers(
         nature = (direction, *_nature(row, blocks))
         groups.setdefault(nature, []).append((row, blocks))
     alone = failed and len(groups) == 1
-    made = [_blocker(group, who, neighbours, alone=alone) for group in groups.values()]
+    made = [
+        _blocker(group, beside, neighbours, alone=alone) for group in groups.values()
+    ]
     return tuple(sorted(made, key=_rank))
 
 
@@ -201,7 +207,7 @@ def _nature(row: Overlapping, blocks: Blocks) -> tuple[object, ...]:
 
 def _blocker(
     group: Sequence[tuple[Overlapping, Blocks]],
-    who: Asker,
+    beside: Neighbourhood,
     neighbours: Neighbours,
     *,
     alone: bool,
@@ -214,7 +220,7 @@ def _blocker(
         direction=direction_of(socket, neighbours),
         overlap=row.collision.overlap,
         dual_stack=row.collision.dual_stack,
-        sharing=sharing(who, socket, alone=alone),
+        sharing=beside.sharing(socket, alone=alone),
         # Of several that cannot be read one may be enough.
         blocks=Blocks.YES if alone and len(group) == 1 else blocks,
         count=len(group),

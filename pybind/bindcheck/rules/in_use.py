@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from bindcheck.model import Cause
 from bindcheck.rules.permission import FILTERED, is_filtered
-from bindcheck.words import Blocks, CauseCode, Certainty, Direction, Kind, Step, Trait
+from bindcheck.words import (
+    Blocks,
+    CauseCode,
+    Certainty,
+    Direction,
+    Kind,
+    OwnerKind,
+    Step,
+    System,
+    Trait,
+)
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -33,6 +43,8 @@ def causes(
             return (_bare(CauseCode.LISTEN_CONFLICT, Certainty.LIKELY),)
         if _is_intercepted(snapshot):
             return (_bare(CauseCode.HOST_INTERCEPTED, Certainty.LIKELY),)
+        if is_restricted(attempt.target.port, snapshot):
+            return (_bare(CauseCode.RESERVED_BY_SYSTEM, Certainty.CERTAIN),)
         return (_bare(CauseCode.UNSEEN_BLOCKER, Certainty.POSSIBLE),)
     found: dict[CauseCode, list[int]] = {}
     for index, blocker in enumerate(blockers):
@@ -55,8 +67,18 @@ def _is_intercepted(snapshot: Snapshot) -> bool:
     return "microsoft" in held.kernel.lower()
 
 
+def is_restricted(port: int, snapshot: Snapshot) -> bool:
+    """Whether the system keeps a port for programs of its own (macOS)."""
+    return any(
+        one.restricted and one.first <= port <= one.last for one in snapshot.kept_ports
+    )
+
+
 def code_of(blocker: Blocker, snapshot: Snapshot) -> CauseCode:
     """The cause that a blocker is."""
+    kernel = blocker.owner.kind is OwnerKind.KERNEL
+    if kernel and snapshot.facts.system == System.WINDOWS:
+        return CauseCode.RESERVED_BY_SYSTEM
     if blocker.kind is not Kind.CONNECTION:
         return _CODES[blocker.kind]
     if blocker.direction is Direction.OUTGOING:

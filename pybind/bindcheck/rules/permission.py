@@ -9,7 +9,8 @@ from __future__ import annotations
 from enum import StrEnum
 
 from bindcheck.model import Cause
-from bindcheck.words import CauseCode, Certainty, Family, Step
+from bindcheck.target import ANY4, ANY6
+from bindcheck.words import CauseCode, Certainty, Family, Step, System
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -37,17 +38,21 @@ class Mechanism(StrEnum):
     FILTER = "filter"
     CGROUP = "cgroup"
     LANDLOCK = "landlock"
+    APP_SANDBOX = "app-sandbox"
     UNKNOWN = "unknown"
 
 
 def is_privileged(target: Target, facts: Facts) -> bool:
-    """Whether this port needs a capability that the caller has not.
+    """Whether this port needs a privilege that the caller has not.
 
-    CAP_NET_BIND_SERVICE counts in the user namespace that owns the network namespace.
+    Linux: CAP_NET_BIND_SERVICE in the user namespace that owns the network namespace.
+    macOS: root, and for the wildcard address nothing (in_pcbbind). Windows: nothing.
     """
     start = facts.unprivileged_port_start
     if start is None or not 0 < target.port < start:
         return False
+    if facts.system == System.DARWIN:
+        return facts.euid != 0 and target.packed not in (ANY4, ANY6)
     capable = bool(facts.capabilities >> CAP_NET_BIND_SERVICE & 1)
     return not capable or facts.owns_network_namespace is False
 
@@ -57,9 +62,12 @@ def policy(
 ) -> tuple[Cause, ...]:
     """The policies that explain a refusal which the kernel's own checks do not."""
     held = snapshot.confinement
-    name = attempt.error.name if attempt.error else None
+    name = attempt.error.symbol if attempt.error else None
     if held is None or name is None:
         return ()
+    if snapshot.facts.system == System.DARWIN:
+        refused = attempt.step in (Step.SOCKET, Step.BIND) and name == "EPERM"
+        return (_sandbox(Certainty.LIKELY),) if refused else ()
     if attempt.step is Step.SOCKET:
         return _at_socket(attempt, name, held, snapshot)
     if is_filtered(attempt, snapshot):
@@ -87,7 +95,7 @@ def policy(
 def unix_policy(attempt: Attempt, snapshot: Snapshot) -> tuple[Cause, ...]:
     """The policies that refuse a path which its permissions allow."""
     held = snapshot.confinement
-    name = attempt.error.name if attempt.error else None
+    name = attempt.error.symbol if attempt.error else None
     if held is None or name is None:
         return ()
     if attempt.step is Step.SOCKET:
@@ -134,9 +142,11 @@ def is_filtered(attempt: Attempt, snapshot: Snapshot) -> bool:
 def mechanism(diagnosis: Diagnosis, snapshot: Snapshot) -> Mechanism:
     """Which kind of sandbox it is, as far as it shows."""
     held, attempt = snapshot.confinement, diagnosis.attempt
-    name = attempt.error.name if attempt.error else None
+    name = attempt.error.symbol if attempt.error else None
     if held is None or name is None:
         return Mechanism.UNKNOWN
+    if snapshot.facts.system == System.DARWIN:
+        return Mechanism.APP_SANDBOX
     at_socket = attempt.step is Step.SOCKET
     filtered = held.socket_filter if at_socket else held.bind_filter
     if filtered is not None and filtered.name == name:
@@ -170,7 +180,7 @@ def refused_on_any_port(trials: Sequence[Trial]) -> bool:
     return any(
         trial.changed.get("port") == 0
         and trial.error is not None
-        and trial.error.name in REFUSED
+        and trial.error.symbol in REFUSED
         for trial in trials
     )
 

@@ -13,14 +13,16 @@ from bindcheck.records import replace
 from bindcheck.rules.address import (
     address_refusal,
     having,
+    is_broadcast4,
     is_link_local,
     is_mapped,
+    is_multicast4,
     is_multicast6,
     with_zone,
 )
 from bindcheck.rules.permission import is_privileged, policy
 from bindcheck.rules.resources import exhausted
-from bindcheck.words import CauseCode, Certainty, Family, SocketType, Step
+from bindcheck.words import CauseCode, Certainty, Family, SocketType, Step, System
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -38,6 +40,11 @@ _ERRORS = {
     CauseCode.OPTION_CONFLICT: "EINVAL",
     CauseCode.SCOPE_MISSING: "EINVAL",
 }
+# What macOS or Windows may call it.
+_ELSEWHERE = {
+    CauseCode.INVALID_ARGUMENT: "EAFNOSUPPORT",
+    CauseCode.SCOPE_MISSING: "EADDRNOTAVAIL",
+}
 _ABOUT_THE_ADDRESS = frozenset(
     code for code, name in _ERRORS.items() if name == "EADDRNOTAVAIL"
 )
@@ -49,7 +56,7 @@ def causes(
     attempt: Attempt, trials: Sequence[Trial], snapshot: Snapshot
 ) -> tuple[Cause, ...]:
     """Explain a failed attempt by its step, its error and the facts; never empty."""
-    name = attempt.error.name if attempt.error else None
+    name = attempt.error.symbol if attempt.error else None
     policies = policy(attempt, trials, snapshot)
     if policies:
         return policies
@@ -63,6 +70,8 @@ def causes(
     elif code is None and attempt.step is Step.SETSOCKOPT:
         code = _at_option(name, attempt.argument)
     elif code is None and attempt.step is Step.BIND:
+        if snapshot.facts.system == System.WINDOWS and name == "EACCES":
+            return (_forbidden_on_windows(attempt, snapshot),)
         code = _at_bind(name, attempt, snapshot)
     if code is None:
         return (Cause(code=CauseCode.UNKNOWN, certainty=Certainty.POSSIBLE),)
@@ -78,12 +87,14 @@ def objections(
     port = (CauseCode.PRIVILEGED_PORT,) if privileged else ()
     if target.family not in (Family.INET, Family.INET6):
         return ()
+    darwin = snapshot.facts.system == System.DARWIN
+    for_many = is_multicast6(target) or (darwin and is_multicast4(target))
+    if for_many and target.protocol.type is SocketType.STREAM:
+        return (CauseCode.INVALID_ARGUMENT,)
     if target.family is Family.INET:
         code = address_refusal(target, options, snapshot)
         return (code, *port) if code else port
-    if is_multicast6(target) and target.protocol.type is SocketType.STREAM:
-        return (CauseCode.INVALID_ARGUMENT,)
-    found = [*port]
+    found: list[CauseCode] = []
     if is_mapped(target) and is_v6only(options, snapshot):
         found.append(CauseCode.OPTION_CONFLICT)
     complete = with_zone(target, options, snapshot)
@@ -91,7 +102,9 @@ def objections(
     if lacks and options.device is None:
         found.append(CauseCode.SCOPE_MISSING)
     code = address_refusal(complete, options, snapshot)
-    return (*found, code) if code else tuple(found)
+    found += [code] if code else []
+    # Linux looks at the port first, macOS last.
+    return (*found, *port) if darwin else (*port, *found)
 
 
 def later_refusals(
@@ -141,7 +154,7 @@ def error_of(code: CauseCode, snapshot: Snapshot) -> NativeCode | None:
         snapshot.address_not_available,
         snapshot.invalid_argument,
     )
-    return next((one for one in known if one and one.name == _ERRORS.get(code)), None)
+    return next((one for one in known if one and one.symbol == _ERRORS.get(code)), None)
 
 
 def is_v6only(options: Options, snapshot: Snapshot) -> bool:
@@ -159,9 +172,27 @@ def _at_socket(name: str | None) -> CauseCode | None:
     return None
 
 
+def _forbidden_on_windows(attempt: Attempt, snapshot: Snapshot) -> Cause:
+    """WSAEACCES with nobody on the port: a range that is kept, or a driver."""
+    target, run = attempt.target, snapshot.refused_run
+    datagram = target.protocol.type is SocketType.DATAGRAM
+    if datagram and is_broadcast4(target, snapshot):
+        code = CauseCode.BROADCAST_ADDRESS
+        return Cause(code=code, certainty=Certainty.CERTAIN)
+    named = any(one.first <= target.port <= one.last for one in snapshot.kept_ports)
+    if named or (run is not None and run[1] > run[0]):
+        several = run is not None and run[1] > run[0]
+        certainty = Certainty.CERTAIN if named and several else Certainty.LIKELY
+        return Cause(code=CauseCode.EXCLUDED_PORT_RANGE, certainty=certainty)
+    code = CauseCode.RESERVED_BY_SYSTEM
+    return Cause(code=code, certainty=Certainty.POSSIBLE)
+
+
 def _at_option(name: str | None, argument: str | None) -> CauseCode | None:
     if argument == "SO_BINDTODEVICE" and name == "ENODEV":
         return CauseCode.DEVICE_UNKNOWN
+    if argument in ("SO_EXCLUSIVEADDRUSE", "SO_REUSEADDR") and name == "EINVAL":
+        return CauseCode.OPTION_CONFLICT  # Windows: the one excludes the other
     return CauseCode.OPTION_NOT_PERMITTED if name in ("EPERM", "EACCES") else None
 
 
@@ -170,7 +201,7 @@ def _at_bind(
 ) -> CauseCode | None:
     found = objections(attempt.target, attempt.options, snapshot)
     for code in found:
-        if _ERRORS[code] == name:
+        if name in (_ERRORS[code], _ELSEWHERE.get(code)):
             return code
     if name == "ENODEV" and attempt.target.scope_id is not None:
         return CauseCode.SCOPE_UNKNOWN

@@ -20,7 +20,7 @@ _CODES = {
 
 
 def exhausted(name: str | None) -> CauseCode | None:
-    """The resource that an error says has run out."""
+    """The resource that an error says has run out; Winsock's names without WSA."""
     return _CODES.get(name or "")
 
 

@@ -97,7 +97,7 @@ def decide(
     found: tuple[Blocker, ...] = ()
     causes: tuple[Cause, ...] = ()
     upcoming: tuple[NextError, ...] = ()
-    name = attempt.error.name if attempt.error else None
+    name = attempt.error.symbol if attempt.error else None
     if name == "EADDRINUSE":
         found = _blockers(attempt.target, snapshot)
         filtered = unix_policy(attempt, snapshot) if not found else ()
@@ -230,7 +230,7 @@ def _later(snapshot: Snapshot) -> tuple[NextError, ...]:
 
 
 def _refused(attempt: Attempt, snapshot: Snapshot) -> Cause:
-    name = attempt.error.name if attempt.error else None
+    name = attempt.error.symbol if attempt.error else None
     target, facts = attempt.target, snapshot.path
     if attempt.step is not Step.BIND or is_filtered(attempt, snapshot):
         found = unix_policy(attempt, snapshot) or refusals.causes(attempt, (), snapshot)

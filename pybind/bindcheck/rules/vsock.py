@@ -39,7 +39,7 @@ def decide(requested: str, attempt: Attempt, snapshot: Snapshot) -> Diagnosis:
 
 
 def _cause(attempt: Attempt, snapshot: Snapshot) -> Cause:
-    name = attempt.error.name if attempt.error else None
+    name = attempt.error.symbol if attempt.error else None
     if attempt.step is not Step.BIND:
         return refusals.causes(attempt, (), snapshot)[0]
     if name == "EACCES" and attempt.target.port > LAST_PRIVILEGED_PORT:

@@ -72,7 +72,7 @@ def _not_local(_: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot) -
 
 def _unresolved(_: Sequence[Blocker], diagnosis: Diagnosis, _s: Snapshot) -> str:
     error = diagnosis.attempt.error
-    if error is not None and error.name == "EAI_AGAIN":
+    if error is not None and error.symbol == "EAI_AGAIN":
         return "no name server answered for the host name"
     return "the host name has no address"
 
@@ -81,7 +81,7 @@ def _no_descriptor(
     _: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
 ) -> str:
     error, limits = diagnosis.attempt.error, snapshot.facts.descriptor_limits
-    if error is not None and error.name == "ENFILE":
+    if error is not None and error.symbol == "ENFILE":
         return "the whole system has too many files open"
     if limits is None or limits[0] is None:
         return "no further descriptor can be opened"
@@ -174,7 +174,7 @@ def _sandbox_evidence(diagnosis: Diagnosis, snapshot: Snapshot) -> list[str]:
             lines.append("the kernel has IPv6 (/proc/sys/net/ipv6 is there)")
         return lines
     start = snapshot.facts.unprivileged_port_start
-    if attempt.error and attempt.error.name == "EACCES" and start is not None:
+    if attempt.error and attempt.error.symbol == "EACCES" and start is not None:
         if attempt.target.path is not None:
             lines.append(_ALLOWED)
         elif diagnosis.target.port >= start:
@@ -208,7 +208,7 @@ def _program_evidence(diagnosis: Diagnosis, held: Confinement) -> list[str]:
     count = held.socket_programs if at_socket else held.bind_programs
     if error is None or held.bind_filter is not None:
         return []
-    if error.name != "EPERM" and not count:
+    if error.symbol != "EPERM" and not count:
         return []  # their usual answer is another
     call = "socket()" if at_socket else "bind()"
     place = sanitize(held.cgroup or "")
@@ -228,7 +228,7 @@ def _trial_evidence(diagnosis: Diagnosis) -> list[str]:
         if "protocol" in trial.changed:
             if trial.ok:
                 what = "can be bound"
-            elif error is not None and error.name in REFUSED:
+            elif error is not None and error.symbol in REFUSED:
                 what = "is refused too"
             else:
                 continue
@@ -236,7 +236,7 @@ def _trial_evidence(diagnosis: Diagnosis) -> list[str]:
         elif trial.changed.get("port") == 0:
             if trial.ok:
                 lines.append("tried: port 0 can be bound, so it is about this port")
-            elif error is not None and error.name in REFUSED:
+            elif error is not None and error.symbol in REFUSED:
                 lines.append("tried: port 0 is refused too, so it is not the port")
     return lines
 
@@ -333,7 +333,7 @@ def _option_evidence(_: Diagnosis, snapshot: Snapshot) -> list[str]:
 
 def _descriptor_evidence(diagnosis: Diagnosis, snapshot: Snapshot) -> list[str]:
     error, limits = diagnosis.attempt.error, snapshot.facts.descriptor_limits
-    if error is not None and error.name == "ENFILE":
+    if error is not None and error.symbol == "ENFILE":
         if snapshot.open_files is None:
             return []
         count, maximum = snapshot.open_files

@@ -25,7 +25,7 @@ _NOUNS = {
 
 def how_asked(attempt: Attempt) -> str:
     """How a path was tried that the call itself was not made with."""
-    if attempt.error is not None and attempt.error.name == "EADDRINUSE":
+    if attempt.error is not None and attempt.error.symbol == "EADDRINUSE":
         return "predicted: bind says so of every path that exists"
     return "tried with a name beside it"
 

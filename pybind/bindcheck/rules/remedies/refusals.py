@@ -317,7 +317,7 @@ def _protocol(
     _: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
 ) -> list[Remedy]:
     error, protocol = diagnosis.attempt.error, diagnosis.target.protocol
-    if error is not None and error.name == "ENOPROTOOPT":
+    if error is not None and error.symbol == "ENOPROTOOPT":
         command = as_root(snapshot, "sysctl", "net.mptcp.enabled=1")
         return [Remedy(action="enable-protocol", text="switch it on", command=command)]
     if protocol is Protocol.SCTP:
@@ -336,7 +336,7 @@ def _descriptors(
     _: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
 ) -> list[Remedy]:
     error = diagnosis.attempt.error
-    if error is not None and error.name == "ENFILE":
+    if error is not None and error.symbol == "ENFILE":
         return [
             Remedy(
                 action="raise-descriptor-limit",
