@@ -13,13 +13,13 @@ from bindcheck.lookup import targets_of
 from bindcheck.model import Attempt, Examination, Notice
 from bindcheck.options import NAMED, check_options, fitting
 from bindcheck.records import replace
-from bindcheck.rules.decide import is_in_use
+from bindcheck.rules.decide import is_taken
 from bindcheck.rules.holders import blockers, kind_of, overlapping
 from bindcheck.rules.refusals import repaired
 from bindcheck.rules.resources import range_rows
 from bindcheck.target import ANY4, ANY6, make_target
 from bindcheck.trials import attempt_harmlessly, could_take_datagrams, try_changes
-from bindcheck.words import Family, Kind
+from bindcheck.words import Family, Kind, System
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -114,11 +114,15 @@ def _examine(
     came_free = False
     for look in range(_LOOKS):
         snapshot = observer.look(target.protocol, target.port, options.device)
-        if could_take_datagrams(target, options):
-            # What cannot be tried is predicted from the holders' options.
+        if could_take_datagrams(target, options) or _is_windows(snapshot):
+            # What cannot be tried is predicted from the holders' options, on Windows
+            # from their users too.
             snapshot = _with_owners(target, options, snapshot, observer)
         attempt = attempt_harmlessly(target, options, snapshot)
-        if attempt.ok or not (is_in_use(attempt) or attempt.ok is None):
+        if attempt.error is not None and attempt.error.symbol == "EADDRNOTAVAIL":
+            # With port 0 macOS says so as well when no port is left.
+            snapshot = observer.with_addresses(snapshot)
+        if attempt.ok or not (is_taken(attempt, snapshot) or attempt.ok is None):
             came_free = look > 0 and bool(attempt.ok)
             break
         snapshot = _with_owners(target, options, snapshot, observer)
@@ -129,21 +133,9 @@ def _examine(
     if attempt.ok:
         works = _finish(request, attempt, (), snapshot, came_free=came_free)
         return _with_what_is_quiet(works, observer)
-    if not is_in_use(attempt) and attempt.ok is False:
-        snapshot = _with_refusal(attempt, snapshot, observer)
-    elif target.port == 0:
-        snapshot = observer.with_bound_sockets(snapshot, target.protocol, 0)
-        rows = range_rows(target, options, snapshot)
-        snapshot = observer.with_owners(snapshot, rows)
-        snapshot = observer.with_confinement(snapshot, target.family)
-    else:
-        # Also beside those that are seen: each that is in the way is to be named.
-        snapshot = observer.with_bound_sockets(snapshot, target.protocol, target.port)
-        snapshot = _with_owners(target, options, snapshot, observer)
-        if not overlapping(target, options, snapshot):
-            snapshot = observer.with_confinement(snapshot, target.family)
+    snapshot = _with_what_explains(attempt, snapshot, observer)
     trials = try_changes(attempt, snapshot)
-    if is_in_use(attempt) and any(one.ok and one.native for one in trials):
+    if is_taken(attempt, snapshot) and any(one.ok and one.native for one in trials):
         # The holder may have gone between the attempt and the trial that worked. The
         # tables tell; the bind itself would not, because a trial that worked may have
         # left its mark in the kernel's cache (fastreuseport).
@@ -154,6 +146,31 @@ def _examine(
             if not came_free and tries > 1:
                 return _examine(request, target, options, observer, tries=tries - 1)
     return _finish(request, attempt, trials, snapshot, came_free=came_free)
+
+
+def _is_windows(snapshot: Snapshot) -> bool:
+    return snapshot.facts.system == System.WINDOWS
+
+
+def _with_what_explains(
+    attempt: Attempt, snapshot: Snapshot, observer: Observer
+) -> Snapshot:
+    """Observe what a bind that fails may fail for."""
+    target, options = attempt.target, attempt.options
+    if not is_taken(attempt, snapshot) and attempt.ok is False:
+        return _with_refusal(attempt, snapshot, observer)
+    if target.port == 0:
+        snapshot = observer.with_bound_sockets(snapshot, target.protocol, 0)
+        rows = range_rows(target, options, snapshot)
+        snapshot = observer.with_owners(snapshot, rows)
+        return observer.with_confinement(snapshot, target.family)
+    # Also beside those that are seen: each that is in the way is to be named.
+    snapshot = observer.with_bound_sockets(snapshot, target.protocol, target.port)
+    snapshot = _with_owners(target, options, snapshot, observer)
+    if not overlapping(target, options, snapshot):
+        snapshot = observer.with_confinement(snapshot, target.family)
+        snapshot = observer.with_kept_ports(snapshot, target, options)
+    return snapshot
 
 
 def _with_what_is_quiet(works: Examination, observer: Observer) -> Examination:
@@ -196,6 +213,7 @@ def _with_refusal(attempt: Attempt, snapshot: Snapshot, observer: Observer) -> S
     target, options = attempt.target, attempt.options
     snapshot = observer.with_addresses(snapshot)
     snapshot = observer.with_confinement(snapshot, target.family)
+    snapshot = observer.with_kept_ports(snapshot, target, options)
     complete = repaired(target, options, snapshot)
     if target.port:
         # Who has it comes next, also where the tables do not show it.

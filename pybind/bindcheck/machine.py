@@ -48,7 +48,8 @@ def own_status() -> dict[str, str]:
 def kernel_release() -> str:
     """Tell the kernel's release, as uname(2) gives it."""
     if sys.platform == "win32":
-        return ""
+        version = sys.getwindowsversion()
+        return f"{version.major}.{version.minor}.{version.build}"
     else:  # noqa: RET505 - type checkers leave the other system's branch out
         return os.uname().release
 

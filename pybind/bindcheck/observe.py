@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import time
 
 from bindcheck import native
@@ -55,16 +54,23 @@ from bindcheck.words import (
     OwnerKind,
     Protocol,
     State,
+    System,
 )
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from bindcheck.model import NativeCode, Options, Target
 
-# Not sys.platform itself, whose branches type checkers leave out.
-_SYSTEM = str(sys.platform)
+
 CAP_NET_ADMIN = 12
+_WINSOCK = {
+    "EACCES": 10013,
+    "EINVAL": 10022,
+    "EADDRINUSE": 10048,
+    "EADDRNOTAVAIL": 10049,
+}
 
 
 class Observer:
@@ -73,6 +79,10 @@ class Observer:
     def __init__(self, asking: Asking | None = None) -> None:
         self.asking = asking
         self.facts = native.read_facts()
+        if self.facts.system == System.WINDOWS:
+            from bindcheck import windows
+
+            self.facts = replace(self.facts, ephemeral_range=windows.dynamic_range())
         self._cgroups: dict[int | None, str | None] = {}
         self._kernel_ports: tuple[KernelPort, ...] | None = None
         self.unmapped_uid = unmapped_uid(self.facts)
@@ -82,8 +92,8 @@ class Observer:
         limits: list[Notice] = []
         listing = native.list_sockets(protocol.table, port)
         if listing.source is None:
-            limits.append(_no_tables(protocol, listing))
-        elif listing.source != "sock_diag":
+            limits.append(_no_tables(protocol, listing, self.facts.system))
+        elif listing.source == "proc-net":
             reason = listing.refused.message if listing.refused else "not there"
             limits.append(
                 Notice(
@@ -94,31 +104,55 @@ class Observer:
                 )
             )
         index = native.interface_index(device) if device else None
+        sockets = listing.sockets
+        if self.facts.system == System.WINDOWS:
+            from bindcheck import windows
+
+            sockets = windows.plain_rows(sockets)
         return Snapshot(
             facts=self.facts,
-            sockets=listing.sockets,
+            sockets=sockets,
             listed=listing.source is not None,
             devices={device: index} if device and index else {},
             reserved_ports=reserved_ports(),
             limits=tuple(limits),
-            address_in_use=native.error(Domain.ERRNO, errno.EADDRINUSE),
-            permission_denied=native.error(Domain.ERRNO, errno.EACCES),
-            address_not_available=native.error(Domain.ERRNO, errno.EADDRNOTAVAIL),
-            invalid_argument=native.error(Domain.ERRNO, errno.EINVAL),
-            user=user_name(self.facts.euid),
+            address_in_use=self._error("EADDRINUSE"),
+            permission_denied=self._error("EACCES"),
+            address_not_available=self._error("EADDRNOTAVAIL"),
+            invalid_argument=self._error("EINVAL"),
+            bound_sockets_listed=listing.bound if self._elsewhere else None,
+            user=self._user(),
             observed_at=time.time(),
         )
+
+    @property
+    def _elsewhere(self) -> bool:
+        """Whether the tables are not those of Linux."""
+        return self.facts.system in (System.DARWIN, System.WINDOWS)
+
+    def _error(self, name: str) -> NativeCode:
+        """The system's own code of a name: Winsock's numbers are others."""
+        if self.facts.system == System.WINDOWS:
+            return native.error(Domain.WINSOCK, _WINSOCK[name])
+        return native.error(Domain.ERRNO, getattr(errno, name))
+
+    def _user(self) -> str | None:
+        if self.facts.system == System.WINDOWS:
+            from bindcheck import windows
+
+            return windows.own_user()
+        return user_name(self.facts.euid)
 
     def nothing_seen(self) -> Snapshot:
         """A snapshot without tables: the facts and the system's texts alone."""
         return Snapshot(
             facts=self.facts,
-            address_in_use=native.error(Domain.ERRNO, errno.EADDRINUSE),
+            address_in_use=self._error("EADDRINUSE"),
             refusals={
                 name: native.error(Domain.ERRNO, getattr(errno, name))
                 for name in ("EACCES", "EROFS")
             },
-            user=user_name(self.facts.euid),
+            user=self._user(),
             observed_at=time.time(),
         )
 
@@ -155,6 +189,21 @@ class Observer:
         )
         return replace(snapshot, confinement=held)
 
+    def with_kept_ports(
+        self, snapshot: Snapshot, target: Target, options: Options
+    ) -> Snapshot:
+        """Add what the system itself keeps from bind(): Windows, macOS."""
+        kind = target.protocol.table
+        if not self._elsewhere or kind not in (Protocol.TCP, Protocol.UDP):
+            return snapshot
+        kept = native.list_kept_ports(kind)
+        snapshot = replace(snapshot, kept_ports=kept)
+        if self.facts.system == System.WINDOWS and target.port:
+            from bindcheck import windows
+
+            return windows.with_refused_run(snapshot, target, options)
+        return snapshot
+
     def with_open_files(self, snapshot: Snapshot) -> Snapshot:
         """Add how many files the system has open; none where that needs one too many."""
         parts = (read_line("/proc/sys/fs/file-nr") or "").split()
@@ -167,7 +216,8 @@ class Observer:
     ) -> Snapshot:
         """Add the NAT rules for a port, where they may be read."""
         kind = protocol.table
-        if kind not in (Protocol.TCP, Protocol.UDP) or not port or _SYSTEM != "linux":
+        known = kind in (Protocol.TCP, Protocol.UDP) and port
+        if not known or self.facts.system != System.LINUX:
             return snapshot
         if not self.facts.capabilities >> CAP_NET_ADMIN & 1:
             text = "NAT rules can be read with CAP_NET_ADMIN (root) only"
@@ -180,6 +230,18 @@ class Observer:
     def with_owners(self, snapshot: Snapshot, wanted: Iterable[Socket]) -> Snapshot:
         """Look up who has the `wanted` rows."""
         wanted = tuple(wanted)
+        if self.facts.system == System.WINDOWS:
+            from bindcheck import windows
+
+            return windows.with_owners(snapshot, wanted, self.asking)
+        if self.facts.system == System.DARWIN:
+            from bindcheck import darwin
+
+            return darwin.with_last_users(self._with_holders(snapshot, wanted), wanted)
+        return self._with_holders(snapshot, wanted)
+
+    def _with_holders(self, snapshot: Snapshot, wanted: tuple[Socket, ...]) -> Snapshot:
+        """Look who has a descriptor of the `wanted` rows."""
         inodes = {row.inode for row in wanted if row.inode}
         # A row that waits to be accepted belongs to its listener.
         listeners = [row for row in snapshot.sockets if row.state is State.LISTEN]
@@ -214,7 +276,7 @@ class Observer:
         self, snapshot: Snapshot, protocol: Protocol, port: int
     ) -> Snapshot:
         """Look for TCP sockets that are bound and that the tables do not show."""
-        if not snapshot.listed or protocol.table is not Protocol.TCP:
+        if not snapshot.listed or protocol.table is not Protocol.TCP or self._elsewhere:
             return snapshot
         if self.sees_bound_sockets():
             return replace(snapshot, bound_sockets_listed=True)
@@ -266,12 +328,12 @@ class Observer:
     def context(self) -> Context:
         """Where and when."""
         return Context(
-            platform=sys.platform,
+            platform=self.facts.system,
             kernel=kernel_release(),
             observed_at=time.time(),
             boot_id=boot_id(),
             euid=self.facts.euid,
-            user=user_name(self.facts.euid),
+            user=self._user(),
             capabilities=tuple(
                 name
                 for bit, name in enumerate(CAPABILITIES)
@@ -329,7 +391,7 @@ class Observer:
             and scan.unreadable == 0
             and self.facts.pid_namespace == INITIAL_PID_NAMESPACE
             and sees_other_users(),
-            cgroup=self._cgroup_of(row, processes, facts),
+            cgroup=None if self._elsewhere else self._cgroup_of(row, processes, facts),
             user=user_name(row.uid),
             asking=self.asking,
             unmapped_uid=self.unmapped_uid,
@@ -405,7 +467,7 @@ class Observer:
             return [Notice(code="no-process-table", text="/proc cannot be read here")]
         limits = []
         limits += self._unread(scan)
-        if not sees_other_users():
+        if self.facts.system == System.LINUX and not sees_other_users():
             limits.append(
                 Notice(
                     code="processes-invisible",
@@ -445,11 +507,11 @@ def _name_hidden(found: Mapping[Socket, Socket]) -> dict[Socket, Socket]:
     }
 
 
-def _no_tables(protocol: Protocol, listing: native.Listing) -> Notice:
-    if _SYSTEM != "linux":
+def _no_tables(protocol: Protocol, listing: native.Listing, system: str) -> Notice:
+    if system not in tuple(System):
         return Notice(
             code="tables-unsupported",
-            text=f"socket tables are not supported here yet ({_SYSTEM})",
+            text=f"socket tables are not supported here ({system})",
         )
     reason = listing.refused.message if listing.refused else "unknown"
     return Notice(

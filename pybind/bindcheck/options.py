@@ -18,6 +18,20 @@ NAMED = (Family.UNIX, Family.VSOCK)
 """Families whose addresses are no IP addresses."""
 
 
+_NAMES = {
+    "reuse_address": "SO_REUSEADDR",
+    "reuse_port": "SO_REUSEPORT",
+    "exclusive": "SO_EXCLUSIVEADDRUSE",
+    "v6only": "IPV6_V6ONLY",
+    "freebind": "IP_FREEBIND",
+}
+
+
+def option_name(name: str) -> str:
+    """The socket option behind a keyword."""
+    return _NAMES.get(name, name)
+
+
 def check_options(options: Options, request: Request) -> None:
     """Refuse options that cannot mean anything here.
 

@@ -139,10 +139,17 @@ def _environment(facts: native.ProcessFacts) -> tuple[tuple[str, str], ...]:
 
 def asking_process() -> Asking | None:
     """Describe the calling process, for recognising its copies."""
+    if sys.platform == "win32":
+        from bindcheck import windows
+
+        return windows.asking_process()
     try:
+        # By /proc: that of another pid namespace may be mounted here.
         pid = int(os.readlink("/proc/self"))  # noqa: PTH115
     except (OSError, ValueError):
-        return None
+        if sys.platform != "darwin":
+            return None
+        pid = os.getpid()
     facts = native.read_process(pid)
     if facts is None:
         return None

@@ -6,9 +6,9 @@ pipe without. Prose is wrapped, commands never.
 
 from __future__ import annotations
 
+from bindcheck.options import option_name
 from bindcheck.records import record
 from bindcheck.rules.ownership import may_have_others
-from bindcheck.rules.remedies.linux import option_name
 from bindcheck.sanitize import sanitize
 from bindcheck.wording.terms import duration, endpoint_of, who
 from bindcheck.words import CauseCode, Certainty, Family, OwnerKind, Verdict
@@ -124,7 +124,12 @@ def _same(one: Diagnosis) -> tuple[object, ...]:
         one.attempt.error,
         tuple(cause.code for cause in one.causes),
         tuple(
-            (blocker.kind, blocker.socket.inode, blocker.socket.cookie)
+            (
+                blocker.kind,
+                blocker.socket.inode,
+                blocker.socket.cookie,
+                blocker.socket.pid,
+            )
             for blocker in one.blockers
         ),
         tuple((*trial.changed.items(), trial.ok) for trial in one.trials),
@@ -255,6 +260,8 @@ def _tried(one: Diagnosis) -> str:
     """The trials of options in one line, with their native results."""
     parts = []
     for trial in one.trials:
+        if "address" in trial.changed:
+            continue  # it tells of the holder
         for name, value in trial.changed.items():
             if name in ("port", "protocol") or trial.ok is None:
                 continue
@@ -336,4 +343,5 @@ def _limits(one: Diagnosis, *, verbose: bool) -> list[Line]:
 
 def _error(error: NativeCode) -> str:
     name = f" {error.name}" if error.name else ""
-    return f'{error.code}{name} "{sanitize(error.message)}"'
+    ours = " (reference text)" if error.reference else ""
+    return f'{error.code}{name} "{sanitize(error.message)}"{ours}'

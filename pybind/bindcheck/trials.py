@@ -12,14 +12,22 @@ from bindcheck import native
 from bindcheck.model import Attempt, NativeCode, Options, Snapshot, Target, Trial
 from bindcheck.records import replace
 from bindcheck.rules.address import is_mapped, may_come
-from bindcheck.rules.decide import is_in_use
+from bindcheck.rules.decide import is_in_use, is_taken
 from bindcheck.rules.holders import Overlapping, asker, overlapping
 from bindcheck.rules.overlap import coverage, holder_coverage
 from bindcheck.rules.permission import REFUSED, is_privileged
 from bindcheck.rules.refusals import is_v6only, objections
 from bindcheck.rules.sharing import Asker, conflicts
 from bindcheck.target import ANY4, ANY6, MAPPED_PREFIX, make_target
-from bindcheck.words import Blocks, CauseCode, Family, Protocol, SocketType, Step
+from bindcheck.words import (
+    Blocks,
+    CauseCode,
+    Family,
+    Protocol,
+    SocketType,
+    Step,
+    System,
+)
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -27,10 +35,15 @@ if TYPE_CHECKING:
 
 # 127.0.0.0/8 is all local, and nobody sends to an address that nobody was told.
 _UNUSED_LOOPBACK = bytes((127, 201, 94, 113))
+_ELSEWHERE = (System.DARWIN, System.WINDOWS)
 
 
 def attempt_harmlessly(target: Target, options: Options, snapshot: Snapshot) -> Attempt:
     """Make the attempt, or what comes closest to it without taking traffic."""
+    if snapshot.facts.system in _ELSEWHERE:
+        from bindcheck.trials_elsewhere import attempt_elsewhere
+
+        return attempt_elsewhere(target, options, snapshot)
     rows = overlapping(target, options, snapshot)
     if not rows or target.port == 0:
         return native.probe(target, options)
@@ -57,10 +70,14 @@ def try_changes(attempt: Attempt, snapshot: Snapshot) -> tuple[Trial, ...]:
     target, options = attempt.target, attempt.options
     if attempt.step is not Step.BIND or attempt.ok is not False:
         return ()
-    if not is_in_use(attempt):
+    if not is_taken(attempt, snapshot):
         return _try_refused(attempt, snapshot)
     if target.port == 0:
         return ()
+    if snapshot.facts.system in _ELSEWHERE:
+        from bindcheck.trials_elsewhere import changes_elsewhere
+
+        return changes_elsewhere(target, options, snapshot)
     trials = []
     if options.reuse_address is None:
         trials.append(_try(attempt, snapshot, {"reuse_address": True}))
@@ -143,7 +160,9 @@ def _try_refused(attempt: Attempt, snapshot: Snapshot) -> tuple[Trial, ...]:
     found = objections(target, options, snapshot)
     if name in REFUSED:
         return _try_policy(attempt, snapshot)
-    if found == (CauseCode.ADDRESS_NOT_LOCAL,) and may_come(target, snapshot):
+    linux = snapshot.facts.system == System.LINUX
+    foreign = found == (CauseCode.ADDRESS_NOT_LOCAL,)
+    if linux and foreign and may_come(target, snapshot):
         # Nothing arrives for an address that is not here.
         return (_try(attempt, snapshot, {"freebind": True}),)
     if name == "EINVAL" and is_mapped(target) and is_v6only(options, snapshot):
@@ -162,7 +181,8 @@ def _try_policy(attempt: Attempt, snapshot: Snapshot) -> tuple[Trial, ...]:
         trials += _other_ports(attempt, snapshot)
     if not any(trial.ok or _is_address_refused(trial) for trial in trials):
         trials.append(_try_elsewhere(attempt, port=0))
-    if not privileged and target.protocol is Protocol.TCP:
+    linux = snapshot.facts.system == System.LINUX
+    if linux and not privileged and target.protocol is Protocol.TCP:
         # Only where nobody receives: the bind could take his datagrams.
         listing = native.list_sockets(Protocol.UDP, target.port)
         if listing.source is not None and not listing.sockets:

@@ -128,7 +128,9 @@ def may_have_others(owner: Owner, limits: Sequence[Notice]) -> bool:
 
 
 def is_service_manager(process: Process) -> bool:
-    """Whether it is systemd: of the system, or of a user."""
+    """Whether it is systemd, of the system or of a user, or macOS' launchd."""
+    if process.name == "launchd":
+        return process.pid == 1
     if process.name != "systemd":
         return False
     return process.pid == 1 or "--user" in process.command

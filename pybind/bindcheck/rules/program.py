@@ -25,7 +25,7 @@ def program_of(
     """
     if executable is None or not command:
         return None
-    name = posixpath.basename(command[0])
+    name = posixpath.basename(command[0].replace("\\", "/"))
     if not name.startswith(_INTERPRETERS):
         return executable
     return (*executable, *_main(command[1:], folder))

@@ -33,6 +33,15 @@ _CONTAINER_PROXIES = {
     "gvproxy": "podman",
     "limactl": "",
     "kube-proxy": "",
+    # macOS and Windows: what forwards into the virtual machine with the containers.
+    "com.docker.vpnkit": "docker",
+    "com.docker.proxy": "docker",
+    "vpnkit-bridge": "docker",
+    "wslrelay": "",
+    "wslhost": "",
+    "wslservice": "",
+    "OrbStack Helper": "docker",
+    "colima": "docker",
 }
 _SSH = frozenset({"ssh", "sshd", "sshd-session", "autossh"})
 # ssh(1): options that take a value of their own.
@@ -58,14 +67,14 @@ def proxy_of(process: Process, port: int | None = None) -> Proxy | None:
         port: of several forwards, the one that is asked about.
     """
     name = program_name(process)
-    engine = _CONTAINER_PROXIES.get(name.removesuffix(".avx2"))
+    engine = _CONTAINER_PROXIES.get(name.removesuffix(".avx2").removesuffix(".exe"))
     if engine is not None:
         target = _container_target(process.command)
         return Proxy(name=name, engine=engine, target=target)
-    if name not in _SSH:
+    if name.removesuffix(".exe") not in _SSH:
         return None
     forwards = dict(_ssh_forwards(process.command[1:]))
-    if name in ("ssh", "autossh") and not forwards:
+    if name.removesuffix(".exe") in ("ssh", "autossh") and not forwards:
         return None
     return Proxy(name=name, engine=None, target=forwards.get(port or 0))
 
@@ -73,7 +82,7 @@ def proxy_of(process: Process, port: int | None = None) -> Proxy | None:
 def program_name(process: Process) -> str:
     """The name of a program; the kernel's own copy is cut off after 15 bytes."""
     given = process.command[0] if process.command else ""
-    given = posixpath.basename(given.split(": ", 1)[0]).lstrip("-")
+    given = posixpath.basename(given.split(": ", 1)[0].replace("\\", "/")).lstrip("-")
     if len(process.name.encode()) >= 15 and given.startswith(process.name):
         return given
     # "sshd: ada@pts/0" and the like write over their arguments.

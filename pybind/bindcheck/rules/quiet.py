@@ -8,10 +8,10 @@ from __future__ import annotations
 from _socket import AF_INET, AF_INET6, inet_pton
 
 from bindcheck.records import record
-from bindcheck.rules.holders import overlapping, target_coverage
+from bindcheck.rules.holders import Overlapping, overlapping, target_coverage
 from bindcheck.rules.overlap import Coverage, collide, coverage, holder_coverage
 from bindcheck.target import LOOPBACK6
-from bindcheck.words import Family, SocketType, State, WarningCode
+from bindcheck.words import Family, Overlap, SocketType, State, System, WarningCode
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ class Conflict:
     code: WarningCode
     socket: Socket | None = None
     rule: str | None = None
+    overlap: Overlap | None = None
+    """How the addresses collide, where they do."""
+    reuse_address: bool | None = None
+    """Of `hijackable`: SO_REUSEADDR of the attempt."""
 
 
 def conflicts(
@@ -36,7 +40,7 @@ def conflicts(
     if not target.port:
         return ()
     found = [
-        Conflict(WarningCode.SHARED_PORT, row.socket)
+        Conflict(_shared(row, snapshot), row.socket, overlap=row.collision.overlap)
         for row in overlapping(target, options, snapshot)
         if _receives(row.socket)
     ]
@@ -45,6 +49,7 @@ def conflicts(
         for row in snapshot.sockets
         if _answers_for_localhost(target, options, row, snapshot)
     ]
+    found += _elsewhere(target, options, snapshot)
     found += [
         Conflict(WarningCode.REDIRECTED, rule=one.rule)
         for one in snapshot.redirections
@@ -53,6 +58,21 @@ def conflicts(
     if _is_ephemeral(target, snapshot):
         found.append(Conflict(WarningCode.EPHEMERAL_RANGE))
     return tuple(found)
+
+
+def _shared(row: Overlapping, snapshot: Snapshot) -> WarningCode:
+    """Off Linux the more specific address gets what arrives for it."""
+    if snapshot.facts.system == System.LINUX:
+        return WarningCode.SHARED_PORT
+    same = row.collision.overlap is Overlap.SAME_ADDRESS
+    return WarningCode.SHARED_PORT if same else WarningCode.SHADOWED
+
+
+def _elsewhere(target: Target, options: Options, snapshot: Snapshot) -> list[Conflict]:
+    """On Windows a server without SO_EXCLUSIVEADDRUSE can lose its port."""
+    if snapshot.facts.system != System.WINDOWS or options.exclusive or not target.port:
+        return []
+    return [Conflict(WarningCode.HIJACKABLE, reuse_address=options.reuse_address)]
 
 
 def _receives(row: Socket) -> bool:

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from bindcheck.model import Notice, Remedy
 from bindcheck.records import replace
-from bindcheck.rules.remedies import linux
+from bindcheck.rules.remedies import remedies
 from bindcheck.sanitize import sanitize
 from bindcheck.wording.evidence import evidence
 from bindcheck.wording.summaries import summary
 from bindcheck.wording.terms import duration, endpoint_of, who
-from bindcheck.words import CauseCode, SocketType, State, WarningCode
+from bindcheck.words import (
+    CauseCode,
+    Overlap,
+    SocketType,
+    State,
+    System,
+    WarningCode,
+)
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -34,7 +41,7 @@ def explain(diagnosis: Diagnosis, snapshot: Snapshot) -> Diagnosis:
                 cause,
                 summary=summary(cause, chosen, diagnosis, snapshot),
                 evidence=evidence(cause, chosen, diagnosis, snapshot),
-                remedies=linux.remedies(cause, chosen, diagnosis, snapshot),
+                remedies=remedies(cause, chosen, diagnosis, snapshot),
             )
         )
         if cause.code in _LINGERING and causes[0].code not in _LINGERING:
@@ -70,6 +77,10 @@ def warn(conflicts: Sequence[Conflict], snapshot: Snapshot) -> tuple[Notice, ...
     )
 
 
+def _is_linux(snapshot: Snapshot) -> bool:
+    return snapshot.facts.system == System.LINUX
+
+
 def _warning(conflict: Conflict, snapshot: Snapshot) -> str:
     socket = conflict.socket
     if conflict.rule is not None:
@@ -77,14 +88,27 @@ def _warning(conflict: Conflict, snapshot: Snapshot) -> str:
             "a NAT rule may send what arrives for this port elsewhere: "
             f"{sanitize(conflict.rule)}"
         )
+    if conflict.code is WarningCode.HIJACKABLE:
+        from bindcheck.wording.elsewhere import hijack_warning
+
+        return hijack_warning(conflict.reuse_address)
     if socket is None:
         low, high = snapshot.facts.ephemeral_range or (0, 0)
+        if snapshot.facts.system != System.LINUX:
+            return (
+                f"the system gives ports {low} to {high} to outgoing connections: one "
+                "may take this port before the next start"
+            )
         return (
             f"the kernel gives ports {low} to {high} to outgoing connections: one may "
             "take this port before the next start, unless it is added to "
             "net.ipv4.ip_local_reserved_ports"
         )
     whose = f"{endpoint_of(socket)} belongs to {who(socket.owner)}"
+    if conflict.overlap is Overlap.HOLDER_WILDCARD and not _is_linux(snapshot):
+        return f"{whose}: of its clients yours gets those that ask for this address"
+    if conflict.overlap is Overlap.TARGET_WILDCARD and not _is_linux(snapshot):
+        return f"{whose}: it gets what arrives for that address, not you"
     if conflict.code is WarningCode.SHADOWED:
         return f"{whose}: a client that asks for localhost may reach it instead"
     bound = socket.state is State.CLOSE

@@ -13,6 +13,7 @@ from bindcheck.words import (
     Overlap,
     OwnerKind,
     Sharing,
+    System,
 )
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -44,6 +45,10 @@ def evidence(
         lines.append(f"and {plural(len(shown) - _MOST, 'more socket')} like these")
     table = vsock.EVIDENCE if diagnosis.target.family is Family.VSOCK else _EVIDENCE
     own = table.get(cause.code)
+    if is_elsewhere(snapshot):
+        from bindcheck.wording import elsewhere
+
+        own = elsewhere.EVIDENCE.get(cause.code, own)
     return tuple(dict.fromkeys(lines + (own(diagnosis, snapshot) if own else [])))
 
 
@@ -74,16 +79,38 @@ def _blocker_lines(
     if owned or blocker.overlap is not Overlap.SAME_ADDRESS:
         lines.append(_overlap_line(blocker, diagnosis))
     if blocker.kind is Kind.BOUND:
-        lines.append("lsof -i, netstat and ss before 6.8 do not show such sockets")
+        lines.append(_bound_line(snapshot))
     if blocker.kind in (Kind.CONNECTION, Kind.CLOSE_WAIT):
         lines.append(_connection_line(blocker.socket, blocker.count))
     if blocker.kind in (Kind.TIME_WAIT, Kind.CLOSING_CONNECTION):
         lines.append(_lingering_line(blocker))
+        if snapshot.facts.system == System.DARWIN and blocker.kind is Kind.TIME_WAIT:
+            from bindcheck.wording.elsewhere import time_wait_line
+
+            lines += [line for line in [time_wait_line(snapshot)] if line]
     if blocker.kind is Kind.DATAGRAM and blocker.socket.remote:
         lines.append(_connection_line(blocker.socket, blocker.count))
-    lines += _sharing_lines(blocker, diagnosis.attempt.options)
+    if is_elsewhere(snapshot):
+        from bindcheck.wording.elsewhere import sharing_lines
+
+        lines += sharing_lines(blocker, diagnosis, snapshot.facts.system)
+    else:
+        lines += _sharing_lines(blocker, diagnosis.attempt.options)
     lines += owner_lines(blocker.owner, snapshot, blocker.socket.local.port)
     return lines
+
+
+def is_elsewhere(snapshot: Snapshot) -> bool:
+    """Whether it is Windows or macOS, which have words of their own for some things."""
+    return snapshot.facts.system in (System.DARWIN, System.WINDOWS)
+
+
+def _bound_line(snapshot: Snapshot) -> str:
+    if is_elsewhere(snapshot):
+        from bindcheck.wording.elsewhere import bound_line
+
+        return bound_line(snapshot)
+    return "lsof -i, netstat and ss before 6.8 do not show such sockets"
 
 
 def _sharing_lines(blocker: Blocker, asked: Options) -> list[str]:
@@ -145,6 +172,10 @@ def _unseen_evidence(diagnosis: Diagnosis, snapshot: Snapshot) -> list[str]:
         return ["no socket table could be read"]
     if diagnosis.target.path is not None:
         return ["the kernel's table of unix sockets shows no holder"]
+    if is_elsewhere(snapshot):
+        from bindcheck.wording.elsewhere import unseen_lines
+
+        return unseen_lines(snapshot)
     lines = ["the socket tables were read several times and show no holder"]
     from_text = any(one.code == "bound-sockets-not-listed" for one in snapshot.limits)
     if snapshot.bound_sockets_listed is False and not from_text:

@@ -37,6 +37,9 @@ def owner_lines(owner: Owner, snapshot: Snapshot, port: int) -> list[str]:
         more = " ..." if len(owner.processes) > 13 else ""
         lines.append(f"shared with pid {rest}{more}")
     lines += _trait_lines(owner, port)
+    if owner.services:
+        named = ", ".join(sanitize(one) for one in owner.services)
+        lines.append(f"one of the services in it: {named}")
     if may_have_others(owner, snapshot.limits):
         lines.append(
             f"made by {user_of(owner)}: programs that cannot be read may have it too"
@@ -80,6 +83,14 @@ def _descriptor_lines(process: Process) -> list[str]:
 
 
 def _inherited_line(owner: Owner) -> str:
+    if owner.opener is not None:
+        names = dict.fromkeys(sanitize(one.name) for one in owner.processes[:3])
+        several = len(owner.processes) > 1
+        keeps = "one or more of its children may keep" if several else "its child keeps"
+        return (
+            f"the program that opened it (pid {owner.opener}) is gone; {keeps} it: "
+            + ", ".join(names)
+        )
     first = next((one for one in owner.processes if is_orphan(one)), owner.processes[0])
     return (
         f"the program that opened it is gone; its child {sanitize(first.name)} keeps "
@@ -91,7 +102,9 @@ def _trait_lines(owner: Owner, port: int) -> list[str]:
     lines = []
     if Trait.EXITING in owner.traits:
         lines.append("it is ending: the kernel is closing what it had")
-    if Trait.SOCKET_ACTIVATION in owner.traits:
+    if any(one.name == "launchd" and one.pid == 1 for one in owner.processes):
+        lines.append("launchd opened it for a job, which it starts when a client comes")
+    elif Trait.SOCKET_ACTIVATION in owner.traits:
         named = [sanitize(one) for one in owner.socket_units]
         which = f"the unit {' or '.join(named)}" if named else "a .socket unit"
         by_systemd = not owner.processes or owner.unit or named
@@ -126,6 +139,11 @@ def _nobody_lines(owner: Owner) -> list[str]:
     if owner.kind is OwnerKind.KERNEL:
         return [f"a socket of the kernel's own: the {kernel} uses this port"]
     lines = []
+    if owner.opener is not None:
+        if owner.opener_name is None:
+            gone = f"the system names pid {owner.opener}, which is gone"
+            return [f"{gone}; no child of it was found"]
+        return ["which process has it now may be seen by root alone"]
     if owner.kind is OwnerKind.HIDDEN:
         made = f"made by {user_of(owner)}{origin_of(owner)}"
         lines.append(f"{made}; no process that can be read has it")

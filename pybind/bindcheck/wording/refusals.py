@@ -15,7 +15,7 @@ from bindcheck.rules.resources import range_use
 from bindcheck.sanitize import sanitize
 from bindcheck.target import LOOPBACK6
 from bindcheck.wording.terms import plural, who
-from bindcheck.words import CauseCode, Family, OwnerKind, State, Step, Trait
+from bindcheck.words import CauseCode, Family, OwnerKind, State, Step, System, Trait
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ def _privileged(_: Sequence[Blocker], _d: Diagnosis, snapshot: Snapshot) -> str:
         if snapshot.user
         else (f"uid {facts.euid}")
     )
+    if facts.system == System.DARWIN:
+        from bindcheck.wording.elsewhere import privileged_summary
+
+        return privileged_summary(user)
     return f"{user} may not use ports below {facts.unprivileged_port_start}"
 
 
@@ -55,6 +59,7 @@ _REFUSERS = {
     Mechanism.FILTER: "a system call filter (seccomp) refuses it",
     Mechanism.CGROUP: "a BPF program of its cgroup refuses it",
     Mechanism.LANDLOCK: "a sandbox (Landlock) does not allow it",
+    Mechanism.APP_SANDBOX: "a sandbox (App Sandbox) does not allow it",
     Mechanism.UNKNOWN: "a sandbox or policy refuses it",
 }
 
@@ -95,6 +100,12 @@ def _exhausted(_: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot) -
     return "every port of the range is taken"
 
 
+def _conflict(_: Sequence[Blocker], diagnosis: Diagnosis, _s: Snapshot) -> str:
+    if diagnosis.attempt.argument is not None:
+        return "SO_REUSEADDR and SO_EXCLUSIVEADDRUSE exclude each other"
+    return "an IPv4 address in an IPv6 socket that is for IPv6 only"
+
+
 SUMMARIES: dict[CauseCode, Callable[..., str]] = {
     CauseCode.EPHEMERAL_PORTS_EXHAUSTED: _exhausted,
     CauseCode.HOST_INTERCEPTED: fixed(
@@ -112,9 +123,7 @@ SUMMARIES: dict[CauseCode, Callable[..., str]] = {
     CauseCode.SCOPE_UNKNOWN: fixed("there is no such interface here"),
     CauseCode.NAME_NOT_RESOLVED: _unresolved,
     CauseCode.INVALID_ARGUMENT: fixed("TCP has no multicast: no server can have it"),
-    CauseCode.OPTION_CONFLICT: fixed(
-        "an IPv4 address in an IPv6 socket that is for IPv6 only"
-    ),
+    CauseCode.OPTION_CONFLICT: _conflict,
     CauseCode.PROTOCOL_UNAVAILABLE: fixed("this kernel does not offer the protocol"),
     CauseCode.DEVICE_UNKNOWN: fixed("there is no such network interface here"),
     CauseCode.DESCRIPTOR_LIMIT: _no_descriptor,
@@ -124,6 +133,10 @@ SUMMARIES: dict[CauseCode, Callable[..., str]] = {
 
 def _privileged_evidence(_: Diagnosis, snapshot: Snapshot) -> list[str]:
     facts, held = snapshot.facts, snapshot.confinement
+    if facts.system == System.DARWIN:
+        from bindcheck.wording.elsewhere import PRIVILEGED
+
+        return [PRIVILEGED]
     start = f"net.ipv4.ip_unprivileged_port_start = {facts.unprivileged_port_start}"
     if facts.capabilities >> CAP_NET_BIND_SERVICE & 1:
         return [
@@ -166,6 +179,8 @@ def _sandbox_evidence(diagnosis: Diagnosis, snapshot: Snapshot) -> list[str]:
     held = snapshot.confinement
     if held is None:
         return []
+    if snapshot.facts.system == System.DARWIN:
+        return ["macOS says EPERM where a sandbox profile forbids the call"]
     attempt = diagnosis.attempt
     lines = _filter_evidence(attempt.step, held)
     lines += _program_evidence(diagnosis, held)
@@ -319,6 +334,8 @@ def _scope_evidence(diagnosis: Diagnosis, snapshot: Snapshot) -> list[str]:
 
 
 def _conflict_evidence(diagnosis: Diagnosis, _: Snapshot) -> list[str]:
+    if diagnosis.attempt.argument is not None:
+        return []
     if diagnosis.attempt.options.v6only:
         return ["IPV6_V6ONLY was asked for"]
     return ["net.ipv6.bindv6only = 1, and IPV6_V6ONLY was not switched off"]
@@ -349,7 +366,12 @@ def _ephemeral_evidence(diagnosis: Diagnosis, snapshot: Snapshot) -> list[str]:
     if use is None or snapshot.facts.ephemeral_range is None:
         return []
     low, high = snapshot.facts.ephemeral_range
-    lines = [f"net.ipv4.ip_local_port_range = {low} {high}"]
+    if snapshot.facts.system in (System.DARWIN, System.WINDOWS):
+        from bindcheck.wording.elsewhere import ephemeral_lines
+
+        lines = ephemeral_lines(snapshot)
+    else:
+        lines = [f"net.ipv4.ip_local_port_range = {low} {high}"]
     if use.reserved:
         lines.append(
             f"{plural(use.reserved, 'port')} of them reserved "

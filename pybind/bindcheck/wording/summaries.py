@@ -21,7 +21,12 @@ def summary(
 ) -> str:
     """Say a cause in half a sentence, to stand after "cannot be bound:"."""
     table = vsock.SUMMARIES if diagnosis.target.family is Family.VSOCK else _SUMMARIES
-    return table[cause.code](blockers, diagnosis, snapshot)
+    words = table.get(cause.code)
+    if words is None:
+        from bindcheck.wording import elsewhere
+
+        words = elsewhere.SUMMARIES[cause.code]
+    return words(blockers, diagnosis, snapshot)
 
 
 def _holder(pattern: str) -> Callable[..., str]:

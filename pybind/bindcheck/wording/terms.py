@@ -55,14 +55,24 @@ def who(owner: Owner) -> str:
         return f"the kernel ({sanitize(owner.kernel or 'itself')})"
     if owner.kind is OwnerKind.NONE:
         return "nobody"
+    if owner.opener is not None:
+        return _opener(owner)
     # Not "a program": the kernel has sockets of its own.
     return f"a socket of {user_of(owner)}{origin_of(owner)}"
+
+
+def _opener(owner: Owner) -> str:
+    """Who the tables name, where that process is not seen to have the socket."""
+    if owner.opener_name is None:
+        return f"a program that is gone (pid {owner.opener})"
+    name = sanitize(owner.opener_name)
+    return f"a socket of {user_of(owner)}, last used by {name} (pid {owner.opener})"
 
 
 def user_of(owner: Owner) -> str:
     """Name the user of an owner."""
     if owner.uid is None:
-        return "a user that has no id here"
+        return sanitize(owner.user or "") or "a user that has no id here"
     return f"{owner.user} (uid {owner.uid})" if owner.user else f"uid {owner.uid}"
 
 

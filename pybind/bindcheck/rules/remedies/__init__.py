@@ -1,1 +1,63 @@
-"""What helps, in the words of each system."""
+"""What helps, in the words of each system.
+
+Each system has a table from causes to the remedies that are offered, the best first.
+Never offered: to stop a program that is only a client, or an option that a trial
+refuted.
+"""
+
+from __future__ import annotations
+
+from bindcheck.words import CauseCode, Family, System
+
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bindcheck.model import Blocker, Cause, Diagnosis, Remedy, Snapshot
+
+    _Choose = Callable[[Sequence[Blocker], Diagnosis, Snapshot], Sequence[Remedy]]
+
+
+def remedies(
+    cause: Cause,
+    blockers: Sequence[Blocker],
+    diagnosis: Diagnosis,
+    snapshot: Snapshot,
+) -> tuple[Remedy, ...]:
+    """Choose the remedies of a cause, the best first."""
+    choose = _table(diagnosis, snapshot).get(cause.code)
+    found = list(choose(blockers, diagnosis, snapshot)) if choose else []
+    if snapshot.facts.system in (System.DARWIN, System.WINDOWS):
+        return tuple(dict.fromkeys(found))
+    from bindcheck.rules.remedies import linux
+
+    options = linux.tried_options(cause, diagnosis)
+    # Where an option is the answer it comes before stopping somebody.
+    alone = cause.code is not CauseCode.BOUND
+    both = options + found if diagnosis.works_with and alone else found + options
+    if not both and any(not one.owner.processes for one in blockers):
+        both = linux.ask_elsewhere(blockers, snapshot)
+    return tuple(dict.fromkeys(both))
+
+
+def _table(diagnosis: Diagnosis, snapshot: Snapshot) -> Mapping[CauseCode, _Choose]:
+    family, system = diagnosis.target.family, snapshot.facts.system
+    if family is Family.VSOCK:
+        from bindcheck.rules.remedies import vsock
+
+        return vsock.REMEDIES
+    if system == System.WINDOWS:
+        from bindcheck.rules.remedies import windows
+
+        return windows.REMEDIES
+    if family is Family.UNIX:
+        from bindcheck.rules.remedies import linux, unix
+
+        return {**linux.REMEDIES, **unix.REMEDIES}
+    if system == System.DARWIN:
+        from bindcheck.rules.remedies import darwin
+
+        return darwin.REMEDIES
+    from bindcheck.rules.remedies import linux
+
+    return linux.REMEDIES

@@ -7,45 +7,20 @@ refuted.
 from __future__ import annotations
 
 from bindcheck.model import Remedy
-from bindcheck.rules.remedies import refusals, unix, vsock
+from bindcheck.rules.remedies import refusals
 from bindcheck.rules.remedies.stopping import stop_owner
-from bindcheck.words import CauseCode, Direction, Family, OwnerKind, SocketType
+from bindcheck.words import CauseCode, Direction, OwnerKind, SocketType
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from bindcheck.model import Blocker, Cause, Diagnosis, Snapshot
 
     _Choose = Callable[[Sequence[Blocker], Diagnosis, Snapshot], Sequence[Remedy]]
 
-_OPTIONS = {
-    "reuse_address": "SO_REUSEADDR",
-    "reuse_port": "SO_REUSEPORT",
-    "v6only": "IPV6_V6ONLY",
-    "freebind": "IP_FREEBIND",
-}
 
-
-def remedies(
-    cause: Cause,
-    blockers: Sequence[Blocker],
-    diagnosis: Diagnosis,
-    snapshot: Snapshot,
-) -> tuple[Remedy, ...]:
-    """Choose the remedies of a cause, the best first."""
-    choose = _table(diagnosis).get(cause.code, _none)
-    found = list(choose(blockers, diagnosis, snapshot))
-    options = _tried_options(cause, diagnosis)
-    # Where an option is the answer it comes before stopping somebody.
-    alone = cause.code is not CauseCode.BOUND
-    both = options + found if diagnosis.works_with and alone else found + options
-    if not both and any(not one.owner.processes for one in blockers):
-        both = _ask_elsewhere(blockers, snapshot)
-    return tuple(dict.fromkeys(both))
-
-
-def _ask_elsewhere(blockers: Sequence[Blocker], snapshot: Snapshot) -> list[Remedy]:
+def ask_elsewhere(blockers: Sequence[Blocker], snapshot: Snapshot) -> list[Remedy]:
     """Where somebody could see who has it."""
     if all(one.owner.kind is OwnerKind.NONE for one in blockers):
         return []
@@ -63,18 +38,6 @@ def _ask_elsewhere(blockers: Sequence[Blocker], snapshot: Snapshot) -> list[Reme
     return [Remedy(action="ask-elsewhere", text=text)]
 
 
-def _table(diagnosis: Diagnosis) -> Mapping[CauseCode, _Choose]:
-    family = diagnosis.target.family
-    if family is Family.VSOCK:
-        return vsock.REMEDIES
-    return {**_REMEDIES, **unix.REMEDIES} if family is Family.UNIX else _REMEDIES
-
-
-def option_name(name: str) -> str:
-    """The socket option behind a keyword."""
-    return _OPTIONS.get(name, name)
-
-
 def tried(diagnosis: Diagnosis, name: str) -> bool | None:
     """What the trial of an option said; None when there was none."""
     for trial in diagnosis.trials:
@@ -83,13 +46,10 @@ def tried(diagnosis: Diagnosis, name: str) -> bool | None:
     return None
 
 
-def _none(*_: object) -> tuple[Remedy, ...]:
-    return ()
-
-
-def _stop_holders(
+def stop_holders(
     blockers: Sequence[Blocker], _: Diagnosis, snapshot: Snapshot
 ) -> list[Remedy]:
+    """How to stop each owner, said once."""
     found: list[Remedy] = []
     for blocker in blockers:
         found += stop_owner(blocker.owner, snapshot, blocker.socket.local.port)
@@ -108,10 +68,11 @@ def _time_wait(
         return []
     if diagnosis.attempt.options.reuse_address:
         return [wait]
-    return [wait, _set_reuse_address()]
+    return [wait, set_reuse_address()]
 
 
-def _set_reuse_address() -> Remedy:
+def set_reuse_address() -> Remedy:
+    """What a server should have set."""
     return Remedy(
         action="set-reuse-address",
         text="from now on: set SO_REUSEADDR before bind, on every start",
@@ -125,7 +86,7 @@ def _closing(
         return []
     held = [one for one in blockers if one.owner.processes]
     if held:
-        return _stop_holders(held, diagnosis, snapshot)
+        return stop_holders(held, diagnosis, snapshot)
     after = max(one.release.after_ms or 0 for one in blockers)
     about = f" about {after / 1000:.0f} s" if after else ""
     wait = Remedy(
@@ -134,7 +95,7 @@ def _closing(
     )
     if diagnosis.attempt.options.reuse_address:
         return [wait]
-    return [wait, _set_reuse_address()]
+    return [wait, set_reuse_address()]
 
 
 def _outgoing(
@@ -171,7 +132,7 @@ def _datagram(
                 "is done; there may be nothing to stop",
             )
         ]
-    return _stop_holders(blockers, diagnosis, snapshot)
+    return stop_holders(blockers, diagnosis, snapshot)
 
 
 def _connection(
@@ -185,13 +146,13 @@ def _connection(
                 "is gone: have it close, or use another port",
             )
         ]
-    found = _stop_holders(blockers, diagnosis, snapshot)
+    found = stop_holders(blockers, diagnosis, snapshot)
     if not diagnosis.works_with and not diagnosis.attempt.options.reuse_address:
-        found.append(_set_reuse_address())
+        found.append(set_reuse_address())
     return found
 
 
-def _tried_options(cause: Cause, diagnosis: Diagnosis) -> list[Remedy]:
+def tried_options(cause: Cause, diagnosis: Diagnosis) -> list[Remedy]:
     """Options whose trial worked. SO_REUSEPORT is none: it would share the traffic."""
     if not cause.blockers:
         return []
@@ -231,9 +192,9 @@ def _tried_options(cause: Cause, diagnosis: Diagnosis) -> list[Remedy]:
     return found
 
 
-_REMEDIES: dict[CauseCode, _Choose] = {
-    CauseCode.LISTENER: _stop_holders,
-    CauseCode.BOUND: _stop_holders,
+REMEDIES: dict[CauseCode, _Choose] = {
+    CauseCode.LISTENER: stop_holders,
+    CauseCode.BOUND: stop_holders,
     CauseCode.DATAGRAM: _datagram,
     CauseCode.OUTGOING_CONNECTION: _outgoing,
     CauseCode.ACCEPTED_CONNECTION: _connection,

@@ -1,0 +1,138 @@
+"""The attempt and its variations on Windows and macOS, made only where they can hurt nobody.
+
+A socket of one address takes from one of the wildcard what arrives for that address, and
+what two of one address get is nobody's to say. So beside a socket that receives only a
+bind that the rules say will fail is called; the rest is asked on a loopback address that
+nobody uses, or predicted.
+"""
+
+from __future__ import annotations
+
+from bindcheck import native
+from bindcheck.model import Attempt, Options, Trial
+from bindcheck.records import replace
+from bindcheck.rules.coexistence import Neighbourhood
+from bindcheck.rules.holders import asker, kind_of, overlapping
+from bindcheck.target import ANY4, make_target
+from bindcheck.words import Blocks, Family, Kind, SocketType, Step, System
+
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bindcheck.model import Snapshot, Target
+    from bindcheck.rules.holders import Overlapping
+
+# 127.0.0.0/8 is all local on Windows, and nobody sends to what nobody was told.
+UNUSED_LOOPBACK = bytes((127, 201, 94, 113))
+_RECEIVING = frozenset({Kind.LISTENER, Kind.BOUND, Kind.DATAGRAM})
+
+
+def attempt_elsewhere(target: Target, options: Options, snapshot: Snapshot) -> Attempt:
+    """Make the attempt, or what comes closest to it without taking traffic."""
+    rows = overlapping(target, options, snapshot)
+    receiving = [row for row in rows if kind_of(row.socket) in _RECEIVING]
+    if not receiving or target.port == 0:
+        return native.probe(target, options)
+    beside = Neighbourhood(target, options, snapshot, asker(target, options, snapshot))
+    answers = {beside.conflicts(row.socket) for row in rows}
+    if Blocks.YES in answers:
+        # It fails; should the rules be wrong, nothing is lost without listen().
+        made = native.probe(target, replace(options, listen=False))
+        return replace(made, options=options, native=not made.ok)
+    if answers == {None}:
+        return _predicted(target, options, ok=True)
+    twin = _quiet_twin(target, receiving, snapshot)
+    if twin is None:
+        return _predicted(target, options, ok=None)
+    made = native.probe(twin, replace(options, listen=False))
+    known = made.ok or made.step is Step.BIND
+    return replace(
+        _predicted(target, options, ok=made.ok if known else None),
+        step=made.step if known else None,
+        error=made.error if known else None,
+    )
+
+
+def changes_elsewhere(
+    target: Target, options: Options, snapshot: Snapshot
+) -> tuple[Trial, ...]:
+    """Repeat a bind that others are in the way of, with something changed."""
+    if snapshot.facts.system == System.WINDOWS:
+        return _how_it_was_bound(target, options, snapshot)
+    changes = []
+    if options.reuse_address is None:
+        changes.append({"reuse_address": True})
+    if options.reuse_port is None:
+        changes.append({"reuse_port": True})
+    trials = []
+    for changed in changes:
+        tried = replace(options, listen=False, **changed)
+        made = attempt_elsewhere(target, tried, snapshot)
+        trials.append(_trial(dict(changed), made))
+    return tuple(trials)
+
+
+def _how_it_was_bound(
+    target: Target, options: Options, snapshot: Snapshot
+) -> tuple[Trial, ...]:
+    """Ask what Microsoft's tables tell a holder's mode by: two binds below its wildcard."""
+    rows = overlapping(target, options, snapshot)
+    twin = _quiet_twin(target, rows, snapshot, wildcard_too=True)
+    if (
+        twin is None
+        or options.exclusive
+        or target.protocol.type is not SocketType.STREAM
+    ):
+        return ()
+    trials = []
+    changed: dict[str, bool | int | str] = {"address": twin.address or ""}
+    for reuse in (None, True):
+        if reuse and options.reuse_address is not None:
+            continue
+        if reuse:
+            changed = {**changed, "reuse_address": True}
+        tried = replace(
+            options, listen=False, reuse_address=reuse or options.reuse_address
+        )
+        trials.append(_trial(changed, native.probe(twin, tried)))
+    return tuple(trials)
+
+
+def _quiet_twin(
+    target: Target,
+    rows: Sequence[Overlapping],
+    snapshot: Snapshot,
+    *,
+    wildcard_too: bool = False,
+) -> Target | None:
+    """An address that meets the same holders of the wildcard and receives nothing."""
+    fits = snapshot.facts.system == System.WINDOWS and target.family is Family.INET
+    if not fits or not rows or any(row.socket.packed != ANY4 for row in rows):
+        return None
+    if target.packed == ANY4 and not wildcard_too:
+        return None
+    return make_target(Family.INET, UNUSED_LOOPBACK, target.port, target.protocol)
+
+
+def _trial(changed: dict[str, bool | int | str], made: Attempt) -> Trial:
+    return Trial(
+        changed=changed,
+        native=made.native,
+        ok=made.ok,
+        step=made.step,
+        error=made.error,
+    )
+
+
+def _predicted(target: Target, options: Options, *, ok: bool | None) -> Attempt:
+    return Attempt(
+        target=target,
+        options=options,
+        ok=ok,
+        native=False,
+        step=None,
+        argument=None,
+        error=None,
+        bound=None,
+    )

@@ -1,0 +1,288 @@
+"""What is there on Windows, beyond the tables: owners, services, refused ranges.
+
+The tables name a pid and the time at which a socket was made. psutil tells what the pid
+is now: a process that began later is another one.
+"""
+
+from __future__ import annotations
+
+import os
+
+from bindcheck import native
+from bindcheck.model import Ancestor, Notice, Options, Process, Snapshot, Socket, Target
+from bindcheck.records import replace
+from bindcheck.rules.program import program_of
+from bindcheck.rules.windows_owner import SYSTEM_PID, windows_owner
+from bindcheck.words import Family, Step
+
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import psutil
+
+    from bindcheck.rules.ownership import Asking
+
+# Timestamps of processes and sockets come from one clock with different steps (16 ms).
+_SLACK_SECONDS = 1.0
+_LONGEST_RUN = 1000  # ports to each side; Hyper-V takes them by the hundred
+_RESERVING_SERVICES = ("winnat", "hns", "SharedAccess", "iphlpsvc")
+
+
+def plain_rows(rows: Iterable[Socket]) -> tuple[Socket, ...]:
+    """Rows with what every Windows table means.
+
+    A socket for both families has a row in each table, so an IPv6 row stands for IPv6
+    alone.
+    """
+    return tuple(
+        replace(row, v6only=True) if row.family is Family.INET6 else row for row in rows
+    )
+
+
+def own_user() -> str | None:
+    r"""The user who asks, as psutil writes those of processes: DOMAIN\name."""
+    import psutil
+
+    try:
+        return psutil.Process().username()
+    except psutil.Error:
+        return None
+
+
+def with_owners(
+    snapshot: Snapshot, wanted: Sequence[Socket], asking: Asking | None
+) -> Snapshot:
+    """Look up who has the `wanted` rows, by the pids of the tables."""
+    from bindcheck.model import NO_OWNER
+
+    rows = set(wanted)
+    found: dict[Socket, Socket] = {
+        row: _with_owner(row, asking)
+        for row in snapshot.sockets
+        if row in rows and row.owner is NO_OWNER
+    }
+    sockets = tuple(found.get(row, row) for row in snapshot.sockets)
+    unread = {
+        row.pid
+        for row in found.values()
+        if any(one.user is None for one in row.owner.processes)
+    }
+    limits = snapshot.limits
+    if unread and not snapshot.facts.elevated:
+        text = (
+            f"users and command lines of {len(unread)} processes need an administrator"
+        )
+        limits = (*limits, Notice(code="processes-unreadable", text=text))
+    return replace(snapshot, sockets=sockets, limits=limits)
+
+
+def _with_owner(row: Socket, asking: Asking | None) -> Socket:
+    if not row.pid or row.pid == SYSTEM_PID:
+        return replace(row, owner=windows_owner(row, (), asking=asking))
+    import psutil
+
+    process = _process(row.pid)
+    if process is not None and _began_before(process, row):
+        described = _describe(process)
+        services = _services(row, described)
+        owner = windows_owner(row, (described,), services=services, asking=asking)
+        return replace(row, owner=owner)
+    try:
+        heirs = tuple(_describe(one) for one in _children(row))
+    except psutil.Error:
+        heirs = ()
+    owner = windows_owner(row, heirs, opener=row.pid, asking=asking)
+    return replace(row, owner=owner)
+
+
+def _process(pid: int) -> psutil.Process | None:
+    import psutil
+
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return None
+    except psutil.Error:
+        return None
+
+
+def _began_before(process: psutil.Process, row: Socket) -> bool:
+    """Whether the process can have made the socket: its pid may be another's by now."""
+    import psutil
+
+    if row.created is None:
+        return True
+    try:
+        return process.create_time() <= row.created + _SLACK_SECONDS
+    except psutil.Error:
+        return True
+
+
+def _children(row: Socket) -> list[psutil.Process]:
+    """The processes that a socket's gone maker started after it had made the socket.
+
+    A child can inherit the handle only when it is started (CreateProcess); it may have
+    passed it on to children of its own.
+    """
+    import psutil
+
+    made = row.created or 0.0
+    started: dict[int, list[psutil.Process]] = {}
+    for one in psutil.process_iter():
+        try:
+            if one.create_time() + _SLACK_SECONDS >= made:
+                started.setdefault(one.ppid(), []).append(one)
+        except psutil.Error:
+            continue
+    found: list[psutil.Process] = []
+    pending = [row.pid or 0]
+    while pending:
+        for one in started.pop(pending.pop(), []):
+            if one.pid != row.pid:
+                found.append(one)
+                pending.append(one.pid)
+    return found
+
+
+def _describe(process: psutil.Process) -> Process:
+    """What psutil tells of a process; None where that is not permitted."""
+    import psutil
+
+    def ask(name: str) -> object:
+        try:
+            return getattr(process, name)()
+        except (psutil.Error, OSError):
+            return None
+
+    began = process.create_time()
+    command = ask("cmdline")
+    words = tuple(str(one) for one in command) if isinstance(command, list) else ()
+    folder, path, user = ask("cwd"), ask("exe"), ask("username")
+    parent = _process(process.ppid())
+    if parent is not None and parent.create_time() > began:
+        parent = None  # a reused pid
+    return Process(
+        pid=process.pid,
+        start_id=round(began * 1000),
+        fds=(),
+        name=process.name(),
+        command=words,
+        command_truncated=False,
+        uid=None,
+        user=str(user) if user else None,
+        started=began,
+        parent=parent.pid if parent else None,
+        parent_name=parent.name() if parent else None,
+        state=_STATES.get(str(ask("status")), "unknown"),
+        folder=str(folder) if folder else None,
+        program=program_of(_identity(path), words, str(folder) if folder else None),
+        ancestors=() if parent is None else (Ancestor(pid=parent.pid, session=None),),
+    )
+
+
+def _identity(path: object) -> tuple[int, int] | None:
+    """Which file a program is."""
+    try:
+        found = os.stat(str(path)) if path else None  # noqa: PTH116
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found else None
+
+
+_STATES = {"running": "running", "stopped": "stopped"}
+
+
+def _services(row: Socket, process: Process) -> tuple[str, ...]:
+    """The service that made a socket; without its tag those of the whole process."""
+    if row.service_tag:
+        name = native.service_name(process.pid, row.service_tag)
+        if name is not None:
+            return (name,)
+    return tuple(one.name() for one in _all_services() if one.pid() == process.pid)
+
+
+def _all_services() -> list[psutil._pswindows.WindowsService]:  # type: ignore[name-defined]
+    import psutil
+
+    listing = getattr(psutil, "win_service_iter", None)
+    try:
+        return list(listing()) if listing is not None else []
+    except (psutil.Error, OSError):
+        return []
+
+
+def with_refused_run(snapshot: Snapshot, target: Target, options: Options) -> Snapshot:
+    """Add the run of refused ports around the target's, where nobody has them.
+
+    The system tells of no range that a driver keeps until the next start: their ports
+    say WSAEACCES to a plain bind although no table has a socket on them.
+    """
+    plain = Options(v6only=options.v6only)
+    taken = {
+        row.local.port for row in native.list_sockets(target.protocol.table, 0).sockets
+    }
+
+    def is_refused(port: int) -> bool:
+        if port in taken:
+            return False
+        made = native.probe(replace(target, port=port), plain)
+        refused = made.error is not None and made.error.symbol == "EACCES"
+        return refused and made.step is Step.BIND
+
+    if not is_refused(target.port):
+        return snapshot
+    first = last = target.port
+    while first > 1 and target.port - first < _LONGEST_RUN and is_refused(first - 1):
+        first -= 1
+    while last < 65535 and last - target.port < _LONGEST_RUN and is_refused(last + 1):
+        last += 1
+    running = tuple(one for one in _RESERVING_SERVICES if _runs(one))
+    return replace(snapshot, refused_run=(first, last), running_services=running)
+
+
+def _runs(name: str) -> bool:
+    import psutil
+
+    find = getattr(psutil, "win_service_get", None)
+    try:
+        return find is not None and find(name).status() == "running"
+    except (psutil.Error, OSError):
+        return False
+
+
+def dynamic_range() -> tuple[int, int] | None:
+    """The ports that the system gives to clients, as far as can be told.
+
+    It tells of the range by tools alone. The documented default holds unless a port that
+    the system chooses just now lies elsewhere.
+    """
+    import _socket
+
+    own = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    try:
+        own.bind(("127.0.0.1", 0))
+        chosen = own.getsockname()[1]
+    except OSError:
+        return None
+    finally:
+        own.close()
+    return DEFAULT_RANGE if DEFAULT_RANGE[0] <= chosen else None
+
+
+DEFAULT_RANGE = (49152, 65535)
+"""nf-winsock-bind: the dynamic ports since Windows Vista."""
+
+
+def asking_process() -> Asking:
+    """Describe the calling process, for recognising its copies."""
+    import psutil
+
+    from bindcheck.rules.ownership import Asking
+
+    pid = os.getpid()
+    try:
+        own = _describe(psutil.Process(pid))
+    except psutil.Error:
+        return Asking(pid=pid, program=None)
+    return Asking(pid=pid, program=own.program)
