@@ -6,6 +6,7 @@ have a user and the process that used the socket last, which may be gone or anot
 
 from __future__ import annotations
 
+from bindcheck.processes import user_name
 from bindcheck.records import replace
 from bindcheck.rules.darwin_owner import with_last_user
 
@@ -34,7 +35,7 @@ def _with_last_user(row: Socket) -> Owner:
     seen = {one.pid for one in row.owner.processes}
     if row.pid is None or row.pid in seen:
         return row.owner
-    return with_last_user(row, _name(row.pid))
+    return with_last_user(row, _name(row.pid), user_name(row.uid))
 
 
 def _name(pid: int) -> str | None:

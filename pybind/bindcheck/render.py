@@ -10,7 +10,7 @@ from bindcheck.options import option_name
 from bindcheck.records import record
 from bindcheck.rules.ownership import may_have_others
 from bindcheck.sanitize import sanitize
-from bindcheck.wording.terms import duration, endpoint_of, who
+from bindcheck.wording.terms import duration, endpoint_of, quoted, who
 from bindcheck.words import CauseCode, Certainty, Family, OwnerKind, Verdict
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -65,7 +65,7 @@ def report_lines(
         head = _headline(group)
         lines.append(Line(head.text, head.style, wrap=not quiet))
         if not quiet:
-            lines += _body(group, privileged_command, verbose=verbose)
+            lines += _body(group, report, privileged_command, verbose=verbose)
     return lines
 
 
@@ -197,6 +197,7 @@ def _because(one: Diagnosis) -> str:
 
 def _body(
     group: Sequence[Diagnosis],
+    report: Report,
     privileged_command: Sequence[str] | None,
     *,
     verbose: bool,
@@ -211,7 +212,7 @@ def _body(
         lines.append(Line(f"{step}: {_error(attempt.error)}{predicted}", "dim", 2))
     lines += _why(group)
     lines += _next_errors(first)
-    lines += _remedies(first)
+    lines += _remedies(first, report.context.platform)
     lines += _limits(first, verbose=verbose)
     # A socket of another network namespace is hidden from root as well.
     hidden = any(
@@ -301,22 +302,20 @@ def _next_errors(one: Diagnosis) -> list[Line]:
     return lines
 
 
-def _remedies(one: Diagnosis) -> list[Line]:
+def _remedies(one: Diagnosis, system: str) -> list[Line]:
     lines = []
     remedies = dict.fromkeys(
         remedy for cause in one.causes for remedy in cause.remedies
     )
     for remedy in remedies:
-        lines += _remedy(remedy)
+        lines += _remedy(remedy, system)
     return [Line("what helps"), *lines] if lines else []
 
 
-def _remedy(remedy: Remedy) -> list[Line]:
+def _remedy(remedy: Remedy, system: str) -> list[Line]:
     if remedy.command is None:
         return [Line(remedy.text, "", 2)]
-    import shlex
-
-    command = Line(shlex.join(remedy.command), "cyan", 2, wrap=False)
+    command = Line(quoted(remedy.command, system), "cyan", 2, wrap=False)
     if not remedy.text:
         return [command]  # says itself what it does
     return [Line(remedy.text.rstrip(":") + ":", "", 2), command]

@@ -13,6 +13,7 @@ from bindcheck.model import Attempt, Options, Trial
 from bindcheck.records import replace
 from bindcheck.rules.coexistence import Neighbourhood
 from bindcheck.rules.holders import asker, kind_of, overlapping
+from bindcheck.rules.windows import IN_USE, REFUSED, heard_of
 from bindcheck.target import ANY4, make_target
 from bindcheck.words import Blocks, Family, Kind, SocketType, Step, System
 
@@ -42,15 +43,33 @@ def attempt_elsewhere(target: Target, options: Options, snapshot: Snapshot) -> A
         return replace(made, options=options, native=not made.ok)
     if answers == {None}:
         return _predicted(target, options, ok=True)
-    twin = _quiet_twin(target, receiving, snapshot)
-    if twin is None:
-        return _predicted(target, options, ok=None)
-    made = native.probe(twin, replace(options, listen=False))
-    known = made.ok or made.step is Step.BIND
+    return _inferred(target, options, snapshot, rows)
+
+
+def _inferred(
+    target: Target,
+    options: Options,
+    snapshot: Snapshot,
+    rows: Sequence[Overlapping],
+) -> Attempt:
+    """Conclude what Windows would say, from what it says beside the same holders."""
+    attempt = _predicted(target, options, ok=None)
+    trials = _how_it_was_bound(target, options, snapshot)
+    heard = heard_of(attempt, trials)
+    if not heard:
+        return attempt
+    who = asker(target, options, snapshot)
+    beside = Neighbourhood(target, options, snapshot, who, heard)
+    answers = {answer for row in rows for answer in beside.answers(row.socket)}
+    if len(answers) != 1:
+        return attempt
+    errors = {
+        IN_USE: snapshot.address_in_use,
+        REFUSED: snapshot.permission_denied,
+    }
+    error = errors.get(answers.pop())
     return replace(
-        _predicted(target, options, ok=made.ok if known else None),
-        step=made.step if known else None,
-        error=made.error if known else None,
+        attempt, ok=error is None, step=Step.BIND if error else None, error=error
     )
 
 
@@ -78,7 +97,7 @@ def _how_it_was_bound(
 ) -> tuple[Trial, ...]:
     """Ask what Microsoft's tables tell a holder's mode by: two binds below its wildcard."""
     rows = overlapping(target, options, snapshot)
-    twin = _quiet_twin(target, rows, snapshot, wildcard_too=True)
+    twin = _quiet_twin(target, rows, snapshot)
     if (
         twin is None
         or options.exclusive
@@ -86,31 +105,21 @@ def _how_it_was_bound(
     ):
         return ()
     trials = []
-    changed: dict[str, bool | int | str] = {"address": twin.address or ""}
     for reuse in (None, True):
-        if reuse and options.reuse_address is not None:
-            continue
-        if reuse:
-            changed = {**changed, "reuse_address": True}
-        tried = replace(
-            options, listen=False, reuse_address=reuse or options.reuse_address
-        )
+        changed: dict[str, bool | int | str] = {"address": twin.address or ""}
+        if bool(reuse) != bool(options.reuse_address):
+            changed["reuse_address"] = bool(reuse)
+        tried = replace(options, listen=False, reuse_address=reuse)
         trials.append(_trial(changed, native.probe(twin, tried)))
     return tuple(trials)
 
 
 def _quiet_twin(
-    target: Target,
-    rows: Sequence[Overlapping],
-    snapshot: Snapshot,
-    *,
-    wildcard_too: bool = False,
+    target: Target, rows: Sequence[Overlapping], snapshot: Snapshot
 ) -> Target | None:
     """An address that meets the same holders of the wildcard and receives nothing."""
     fits = snapshot.facts.system == System.WINDOWS and target.family is Family.INET
     if not fits or not rows or any(row.socket.packed != ANY4 for row in rows):
-        return None
-    if target.packed == ANY4 and not wildcard_too:
         return None
     return make_target(Family.INET, UNUSED_LOOPBACK, target.port, target.protocol)
 

@@ -70,9 +70,8 @@ def with_owners(
     }
     limits = snapshot.limits
     if unread and not snapshot.facts.elevated:
-        text = (
-            f"users and command lines of {len(unread)} processes need an administrator"
-        )
+        number = f"{len(unread)} process" + ("es" if len(unread) > 1 else "")
+        text = f"user and command line of {number} can be read by an administrator only"
         limits = (*limits, Notice(code="processes-unreadable", text=text))
     return replace(snapshot, sockets=sockets, limits=limits)
 

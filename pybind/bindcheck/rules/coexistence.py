@@ -62,6 +62,17 @@ class Neighbourhood:
             return windows.sharing(self.options, self._possible(holder))
         return linux.sharing(self.asker, holder, alone=alone)
 
+    def answers(self, holder: Socket) -> frozenset[str]:
+        """What Windows would say of this holder alone; "ok" and names without WSA."""
+        from bindcheck.rules import windows
+
+        return windows.answers_to(
+            self._possible(holder),
+            held_wildcard=_is_wildcard(holder.packed),
+            mode=windows.Mode.of(self.options),
+            wildcard=self._is_wildcard(),
+        )
+
     def _is_wildcard(self) -> bool:
         return _is_wildcard(self.target.packed)
 

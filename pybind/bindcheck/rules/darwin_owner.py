@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from bindcheck.model import Owner, Socket
 
 
-def with_last_user(row: Socket, name: str | None) -> Owner:
+def with_last_user(row: Socket, name: str | None, user: str | None) -> Owner:
     """Add who used the socket last, a process that is not seen to have it.
 
     Args:
         row: with the owner that is seen.
         name: of the process that has that pid now; None: it is gone.
+        user: the name of the socket's uid.
     """
     owner = row.owner
     if owner.processes:
@@ -29,5 +30,6 @@ def with_last_user(row: Socket, name: str | None) -> Owner:
         return owner
     # A flow of Network.framework has no socket in the kernel, but a process.
     kind = OwnerKind.HIDDEN if owner.kind is OwnerKind.NONE else owner.kind
-    uid = row.uid if owner.uid is None else owner.uid
-    return replace(owner, kind=kind, uid=uid, opener=row.pid, opener_name=name)
+    if owner.uid is None:
+        owner = replace(owner, uid=row.uid, user=user)
+    return replace(owner, kind=kind, opener=row.pid, opener_name=name)

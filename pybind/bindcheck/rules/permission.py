@@ -65,6 +65,8 @@ def policy(
     name = attempt.error.symbol if attempt.error else None
     if held is None or name is None:
         return ()
+    if snapshot.facts.system == System.WINDOWS:
+        return ()
     if snapshot.facts.system == System.DARWIN:
         refused = attempt.step in (Step.SOCKET, Step.BIND) and name == "EPERM"
         return (_sandbox(Certainty.LIKELY),) if refused else ()

@@ -95,7 +95,7 @@ _ADDRESS = frozenset("0123456789abcdef.:")
 def _container_target(command: tuple[str, ...]) -> str | None:
     """Read docker-proxy's -container-ip and -container-port."""
     values = {}
-    for name, value in zip(command, (*command[1:], ""), strict=True):
+    for name, value in zip(command, (*command[1:], ""), strict=False):
         key, _, joined = name.lstrip("-").partition("=")
         if name.startswith("-"):
             values[key] = joined or value

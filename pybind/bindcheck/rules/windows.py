@@ -115,6 +115,16 @@ def candidates(
     return frozenset(possible)
 
 
+def answers_to(
+    possible: frozenset[Holder], *, held_wildcard: bool, mode: Mode, wildcard: bool
+) -> frozenset[str]:
+    """What a bind would be told by a holder that is one of these."""
+    return frozenset(
+        MATRIX[one.same_user][one.mode, held_wildcard, mode, wildcard]
+        for one in possible
+    )
+
+
 def conflicts(
     options: Options,
     holder: Socket,
@@ -133,13 +143,11 @@ def conflicts(
     if holder.remote is not None and holder.state is not State.CLOSE:
         return Blocks.YES if mode is Mode.EXCLUSIVE else Blocks.POSSIBLY
     held, new = wildcards
-    answers = {
-        MATRIX[one.same_user][one.mode, held, mode, new] == OK for one in possible
-    }
-    if answers == {True}:
+    answers = answers_to(possible, held_wildcard=held, mode=mode, wildcard=new)
+    if answers == {OK}:
         return None
     # Nothing fits where several sockets answered together.
-    return Blocks.YES if answers == {False} else Blocks.POSSIBLY
+    return Blocks.YES if answers and OK not in answers else Blocks.POSSIBLY
 
 
 def sharing(options: Options, possible: frozenset[Holder]) -> Sharing:

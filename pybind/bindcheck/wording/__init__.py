@@ -106,9 +106,14 @@ def _warning(conflict: Conflict, snapshot: Snapshot) -> str:
         )
     whose = f"{endpoint_of(socket)} belongs to {who(socket.owner)}"
     if conflict.overlap is Overlap.HOLDER_WILDCARD and not _is_linux(snapshot):
-        return f"{whose}: of its clients yours gets those that ask for this address"
+        return (
+            f"{whose}: clients that ask for the more specific address reach the new "
+            "socket, all others that one"
+        )
     if conflict.overlap is Overlap.TARGET_WILDCARD and not _is_linux(snapshot):
-        return f"{whose}: it gets what arrives for that address, not you"
+        return (
+            f"{whose}: clients that ask for that address reach it, not the new socket"
+        )
     if conflict.code is WarningCode.SHADOWED:
         return f"{whose}: a client that asks for localhost may reach it instead"
     bound = socket.state is State.CLOSE

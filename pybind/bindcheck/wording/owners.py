@@ -14,7 +14,7 @@ from bindcheck.wording.terms import (
     origin_of,
     user_of,
 )
-from bindcheck.words import OwnerKind, Trait
+from bindcheck.words import OwnerKind, System, Trait
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def owner_lines(owner: Owner, snapshot: Snapshot, port: int) -> list[str]:
         lines.append(_inherited_line(owner))
     for process in owner.processes[:3]:
         lines.append(_process_line(process, snapshot))
-        command = command_line(process)
+        command = command_line(process, snapshot.facts.system)
         if command:
             lines.append(command)
         lines += _descriptor_lines(process)
@@ -45,7 +45,7 @@ def owner_lines(owner: Owner, snapshot: Snapshot, port: int) -> list[str]:
             f"made by {user_of(owner)}: programs that cannot be read may have it too"
         )
     if not owner.processes:
-        lines += _nobody_lines(owner)
+        lines += _nobody_lines(owner, snapshot)
     elif owner.unit or owner.container:
         lines.append(f"it runs{origin_of(owner)}")
     return lines
@@ -134,7 +134,7 @@ def _trait_lines(owner: Owner, port: int) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def _nobody_lines(owner: Owner) -> list[str]:
+def _nobody_lines(owner: Owner, snapshot: Snapshot) -> list[str]:
     kernel = sanitize(owner.kernel or "")
     if owner.kind is OwnerKind.KERNEL:
         return [f"a socket of the kernel's own: the {kernel} uses this port"]
@@ -142,7 +142,11 @@ def _nobody_lines(owner: Owner) -> list[str]:
     if owner.opener is not None:
         if owner.opener_name is None:
             gone = f"the system names pid {owner.opener}, which is gone"
-            return [f"{gone}; no child of it was found"]
+            windows = snapshot.facts.system == System.WINDOWS
+            seen = (
+                "no child of it was found" if windows else "nobody is seen to have it"
+            )
+            return [f"{gone}; {seen}"]
         return ["which process has it now may be seen by root alone"]
     if owner.kind is OwnerKind.HIDDEN:
         made = f"made by {user_of(owner)}{origin_of(owner)}"

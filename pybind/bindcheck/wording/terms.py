@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bindcheck.sanitize import sanitize
 from bindcheck.target import format_endpoint
-from bindcheck.words import OwnerKind, Trait
+from bindcheck.words import OwnerKind, System, Trait
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -93,14 +93,23 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def command_line(process: Process) -> str:
+def quoted(words: Sequence[str], system: str) -> str:
+    """Words as they are typed to the shell of a system."""
+    if system == System.WINDOWS:
+        from subprocess import list2cmdline
+
+        return list2cmdline(words)  # double quotes, for cmd and PowerShell
+    import shlex
+
+    return shlex.join(words)
+
+
+def command_line(process: Process, system: str) -> str:
     """The command line as it could be typed, escaped, at most 300 characters."""
     if not process.command:
         return ""
-    import shlex
-
     words = list(process.command)
     while words and not words[-1]:
         words.pop()  # what is left of the memory that a title was written over
-    text = sanitize(shlex.join(words))
+    text = sanitize(quoted(words, system))
     return text if len(text) <= 300 else text[:297] + "..."

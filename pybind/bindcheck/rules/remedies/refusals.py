@@ -398,12 +398,16 @@ def _name(_: Sequence[Blocker], __: Diagnosis, ___: Snapshot) -> list[Remedy]:
     ]
 
 
-def _multicast(_: Sequence[Blocker], __: Diagnosis, ___: Snapshot) -> list[Remedy]:
+def _multicast(
+    _: Sequence[Blocker], diagnosis: Diagnosis, __: Snapshot
+) -> list[Remedy]:
+    inet = diagnosis.target.family is Family.INET
+    option = "IP_ADD_MEMBERSHIP" if inet else "IPV6_JOIN_GROUP"
     return [
         Remedy(
             action="use-udp",
             text="use UDP, bound to the wildcard address, and join the group "
-            "(IPV6_JOIN_GROUP); or an address of one machine",
+            f"({option}); or an address of one machine",
         )
     ]
 

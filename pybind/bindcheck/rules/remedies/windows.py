@@ -214,11 +214,11 @@ def _excluded(
     for one in snapshot.kept_ports:
         if one.first <= target.port <= one.last:
             first, last = min(first, one.first), max(last, one.last)
-    outside = f" outside of {first} to {last}" if last > first else ""
+    which = f"a port outside of {first} to {last}" if last > first else "another port"
     found = [
         Remedy(
             action="use-other-port",
-            text=f"take a port{outside}; an administrator cannot bind these either",
+            text=f"take {which}; an administrator cannot bind these either",
         ),
         Remedy(action="see-excluded", text="all ranges that are kept", command=show),
     ]

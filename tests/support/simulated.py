@@ -1,0 +1,563 @@
+"""Windows and macOS as their documents describe them, for tests on every system.
+
+What the product asks of the system is answered here: the tables, bind(), processes.
+bind() answers by Microsoft's two tables ("Using SO_REUSEADDR and SO_EXCLUSIVEADDRUSE",
+tests/data/windows/bind.json) and by macOS' in_pcbbind() (bsd/netinet/in_pcb.c, xnu
+11417), written down once more and apart from the product's own rules.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+import types
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bindcheck import darwin, machine, native, observe, options, processes
+from bindcheck.model import (
+    Attempt,
+    Confinement,
+    Context,
+    Endpoint,
+    Facts,
+    InterfaceAddress,
+    NativeCode,
+    Options,
+    PortRange,
+    Socket,
+    Target,
+)
+from bindcheck.words import Domain, Family, Protocol, State, Step
+
+if TYPE_CHECKING:
+    import pytest
+
+NOW = 1795600000.0  # 2026-11-24
+CREATED = NOW - 600
+_BIND = json.loads(
+    (Path(__file__).parent.parent / "data" / "windows" / "bind.json").read_text("utf-8")
+)
+_WINSOCK = {
+    "WSAEACCES": (
+        10013,
+        "An attempt was made to access a socket in a way forbidden by its access "
+        "permissions.",
+    ),
+    "WSAEINVAL": (10022, "An invalid argument was supplied."),
+    "WSAEADDRINUSE": (
+        10048,
+        "Only one usage of each socket address (protocol/network address/port) is "
+        "normally permitted.",
+    ),
+    "WSAEADDRNOTAVAIL": (10049, "The requested address is not valid in its context."),
+    "WSAENOBUFS": (
+        10055,
+        "An operation on a socket could not be performed because the system lacked "
+        "sufficient buffer space or because a queue was full.",
+    ),
+}
+# sys/errno.h of macOS
+_DARWIN = {
+    "EPERM": (1, "Operation not permitted"),
+    "EACCES": (13, "Permission denied"),
+    "EINVAL": (22, "Invalid argument"),
+    "EROFS": (30, "Read-only file system"),
+    "EAFNOSUPPORT": (47, "Address family not supported by protocol family"),
+    "EADDRINUSE": (48, "Address already in use"),
+    "EADDRNOTAVAIL": (49, "Can't assign requested address"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A socket that is there."""
+
+    address: str
+    port: int
+    pid: int | None = None
+    protocol: Protocol = Protocol.TCP
+    state: State = State.LISTEN
+    remote: tuple[str, int] | None = None
+    mode: str = "default"
+    """Windows: default, reuse or exclusive."""
+    own: bool = True
+    """Windows: it is the asking user's."""
+    uid: int | None = None
+    reuse_address: bool = False
+    reuse_port: bool = False
+    dual: bool = False
+    created: float = CREATED
+    service_tag: int = 0
+    holders: tuple[int, ...] | None = None
+    """macOS: the pids that have a descriptor; None: `pid` alone."""
+
+    @property
+    def packed(self) -> bytes:
+        return ip_address(self.address).packed
+
+    @property
+    def wildcard(self) -> bool:
+        return not any(self.packed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A process that runs."""
+
+    pid: int
+    name: str
+    command: tuple[str, ...] = ()
+    parent: int = 0
+    started: float = CREATED - 60
+    user: str | None = "SHOP\\ada"
+    uid: int = 501
+    path: str | None = None
+    folder: str | None = None
+    state: str = "S"
+
+
+@dataclass(kw_only=True)
+class Simulated:
+    """A system: its sockets and programs."""
+
+    system: str
+    held: list[Held] = field(default_factory=list)
+    programs: list[Program] = field(default_factory=list)
+    addresses: tuple[str, ...] = ("127.0.0.1", "::1", "192.168.1.20")
+    refused: tuple[tuple[int, int], ...] = ()
+    """Windows: ranges that a driver keeps."""
+    registry: tuple[tuple[int, int], ...] = ()
+    restricted: tuple[int, ...] = ()
+    """macOS: ports for programs with an entitlement."""
+    services: tuple[tuple[str, int, bool], ...] = ()
+    """Windows: name, pid, running."""
+    tags: dict[tuple[int, int], str] = field(default_factory=dict)
+    euid: int = 501
+    bound_listed: bool = True
+    sandboxed: bool = False
+    calls: list[tuple[str, int, Options]] = field(default_factory=list)
+    """The binds that were made: address, port, options."""
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let the product see this system in the place of the real one."""
+        for name in (
+            *("read_facts", "list_sockets", "probe", "list_addresses", "find_owners"),
+            *("list_kept_ports", "service_name", "error", "read_confinement"),
+            *("list_tunnels", "read_process"),
+        ):
+            monkeypatch.setattr(native, name, getattr(self, name))
+        monkeypatch.setitem(sys.modules, "psutil", self._psutil())
+        for module in (observe, machine):
+            monkeypatch.setattr(module, "kernel_release", self.release)
+        monkeypatch.setattr(observe, "boot_id", lambda: None)
+        monkeypatch.setattr(observe, "reserved_ports", lambda: ())
+        monkeypatch.setattr(observe, "user_name", self._user_name)
+        monkeypatch.setattr(processes, "user_name", self._user_name)
+        monkeypatch.setattr(darwin, "user_name", self._user_name)
+        monkeypatch.setattr(observe, "ipv6_disabled_on", lambda: ())
+        monkeypatch.setattr(observe, "own_status", dict)
+        monkeypatch.setattr(observe, "own_cgroup", lambda: None)
+        monkeypatch.setattr(observe, "cgroup_mount", lambda: None)
+        monkeypatch.setattr(observe, "kernel_ports", lambda: ())
+        monkeypatch.setattr(observe, "read_line", lambda _: None)
+        monkeypatch.setattr(processes, "_boot_time", lambda: 0.0)
+        monkeypatch.setattr(
+            observe, "time", types.SimpleNamespace(time=lambda: NOW), raising=True
+        )
+        monkeypatch.setattr(options, "_SYSTEM", self.system)
+        if self.system == "win32":
+            from bindcheck import windows
+
+            monkeypatch.setattr(windows, "dynamic_range", lambda: (49152, 65535))
+
+    def release(self) -> str:
+        return {"win32": "10.0.26100", "darwin": "24.4.0"}[self.system]
+
+    def context(self) -> Context:
+        """Where a recording of it says that it was made."""
+        return Context(
+            platform=self.system,
+            kernel=self.release(),
+            observed_at=NOW,
+            boot_id=None,
+            euid=None if self.system == "win32" else self.euid,
+            user="SHOP\\ada" if self.system == "win32" else "ada",
+            capabilities=(),
+            network_namespace=None,
+            pid_namespace=None,
+        )
+
+    # What the product asks, by the names of native.py.
+
+    def read_facts(self) -> Facts:
+        windows = self.system == "win32"
+        return Facts(
+            euid=None if windows else self.euid,
+            capabilities=0,
+            network_namespace=None,
+            pid_namespace=None,
+            user_namespace=None,
+            owns_network_namespace=None,
+            unprivileged_port_start=0 if windows else 1024,
+            ephemeral_range=(49152, 65535),
+            bind_v6only=windows,
+            nonlocal_bind={Family.INET: None, Family.INET6: None},
+            ipv6_available=True,
+            ipv6_disabled=None,
+            ipv6_disabled_loopback=None,
+            loopback_up=True,
+            clock_ticks=100 if windows else 1_000_000,
+            system=self.system,
+            segment_lifetime_ms=None if windows else 15000,
+            elevated=False if windows else None,
+        )
+
+    def list_sockets(self, protocol: Protocol, port: int) -> native.Listing:
+        rows = [
+            self._row(one)
+            for one in self.held
+            if one.protocol is protocol and port in (0, one.port)
+        ]
+        source = "ip-helper" if self.system == "win32" else "pcblist"
+        return native.Listing(
+            source=source, sockets=tuple(rows), refused=None, bound=self.bound_listed
+        )
+
+    def list_addresses(self) -> tuple[InterfaceAddress, ...]:
+        return tuple(
+            InterfaceAddress(
+                family=Family.INET6 if ":" in one else Family.INET,
+                address=one,
+                packed=ip_address(one).packed,
+                interface="lo0" if ip_address(one).is_loopback else "en0",
+                index=1 if ip_address(one).is_loopback else 4,
+                up=True,
+                prefix=8 if one.startswith("127") else 24,
+            )
+            for one in self.addresses
+        )
+
+    def list_kept_ports(self, _: Protocol) -> tuple[PortRange, ...]:
+        kept = [PortRange(first=one, last=two) for one, two in self.registry]
+        kept += [
+            PortRange(first=one, last=one, restricted=True) for one in self.restricted
+        ]
+        return tuple(kept)
+
+    def list_tunnels(self) -> tuple[()]:
+        return ()
+
+    def service_name(self, pid: int, tag: int) -> str | None:
+        return self.tags.get((pid, tag))
+
+    def read_confinement(self, _: Family, __: str | None) -> Confinement:
+        return Confinement()
+
+    def error(self, domain: Domain, code: int) -> NativeCode:
+        if domain is Domain.ERRNO:
+            # By name: the product asks with the numbers of the system it runs on.
+            name = errno.errorcode.get(code, "")
+            if name not in _DARWIN:
+                name = next(one for one, told in _DARWIN.items() if told[0] == code)
+            code, message = _DARWIN[name]
+        else:
+            name, message = next(
+                (one, told[1]) for one, told in _WINSOCK.items() if told[0] == code
+            )
+        return NativeCode(domain=domain, code=code, name=name, message=message)
+
+    def read_process(self, pid: int) -> native.ProcessFacts | None:
+        return next((self._facts(one) for one in self.programs if one.pid == pid), None)
+
+    def find_owners(self, inodes: list[int]) -> native.Scan:
+        holders, pids = [], set()
+        for index, one in enumerate(self.held):
+            if index + 1 not in inodes:
+                continue
+            for pid in one.holders if one.holders is not None else (one.pid,):
+                if pid is None or not self._may_read(pid):
+                    continue
+                pids.add(pid)
+                holders.append(
+                    native.Holder(
+                        inode=index + 1,
+                        pid=pid,
+                        tid=pid,
+                        fd=3,
+                        close_on_exec=None,
+                        serves=None,
+                        device=None,
+                        reuse_address=one.reuse_address,
+                        reuse_port=one.reuse_port,
+                        v6only=None,
+                        protocol="TCP",
+                    )
+                )
+        found = [self.read_process(pid) for pid in sorted(pids)]
+        unreadable = sum(not self._may_read(one.pid) for one in self.programs)
+        return native.Scan(
+            holders=tuple(holders),
+            processes=tuple(one for one in found if one is not None),
+            seen=len(self.programs),
+            unreadable=unreadable,
+            available=True,
+            exhausted=False,
+        )
+
+    def probe(self, target: Target, asked: Options) -> Attempt:
+        """bind() as the system would answer it."""
+        self.calls.append((target.address or "", target.port, asked))
+        step: Step | None = Step.BIND
+        if self.system == "win32":
+            name, argument = self._windows_bind(target, asked), None
+            if asked.reuse_address and asked.exclusive:
+                step, argument = Step.SETSOCKOPT, "SO_EXCLUSIVEADDRUSE"
+        else:
+            name, argument = self._darwin_bind(target, asked), None
+        domain = Domain.WINSOCK if self.system == "win32" else Domain.ERRNO
+        table = _WINSOCK if self.system == "win32" else _DARWIN
+        error = None
+        if name:
+            code, message = table[name]
+            error = NativeCode(domain=domain, code=code, name=name, message=message)
+        bound = Endpoint(address=target.address or "", port=target.port or 50123)
+        return Attempt(
+            target=target,
+            options=asked,
+            ok=error is None,
+            native=True,
+            step=step if error else None,
+            argument=argument if error else None,
+            error=error,
+            bound=None if error else bound,
+        )
+
+    # How they answer.
+
+    def _windows_bind(self, target: Target, options: Options) -> str | None:
+        if options.reuse_address and options.exclusive:
+            return "WSAEINVAL"
+        if not self._is_local(target.packed):
+            return "WSAEADDRNOTAVAIL"
+        datagram = target.protocol is Protocol.UDP
+        if datagram and target.packed == b"\xff\xff\xff\xff":
+            return "WSAEACCES"
+        port = target.port
+        if any(first <= port <= last for first, last in self.refused):
+            return "WSAEACCES"
+        mode = "reuse" if options.reuse_address else "default"
+        mode = "exclusive" if options.exclusive else mode
+        new = f"{mode} {'S' if any(target.packed) else 'W'}"
+        for one in self.held:
+            same_kind = one.protocol is target.protocol and one.port == port
+            if not same_kind or len(one.packed) != len(target.packed):
+                continue
+            if one.packed != target.packed and any(one.packed) and any(target.packed):
+                continue  # two addresses never collide
+            if one.remote is not None:
+                if options.exclusive:
+                    return "WSAEADDRINUSE"
+                continue
+            user = "same user" if one.own else "other user"
+            holder = f"{one.mode} {'W' if one.wildcard else 'S'}"
+            answer = _BIND[user][holder][new]
+            if answer != "ok":
+                return str(answer)
+        return None
+
+    def _darwin_bind(self, target: Target, options: Options) -> str | None:
+        stream = target.protocol is Protocol.TCP
+        specific = any(target.packed)
+        if self.sandboxed:
+            return "EPERM"
+        if stream and len(target.packed) == 4 and target.packed[0] & 0xF0 == 0xE0:
+            return "EAFNOSUPPORT"
+        if specific and not self._is_local(target.packed):
+            return "EADDRNOTAVAIL"
+        if target.port == 0:
+            return "EADDRNOTAVAIL" if len(self.held) > 16000 else None
+        if target.port < 1024 and specific and self.euid != 0:
+            return "EACCES"
+        if target.port in self.restricted:
+            return "EADDRINUSE"
+        wild = not (options.reuse_address or options.reuse_port)
+        for one in self.held:
+            if one.protocol is not target.protocol or one.port != target.port:
+                continue
+            families_differ = len(one.packed) != len(target.packed)
+            if families_differ and not (one.dual and one.wildcard):
+                continue
+            both_any = one.wildcard and not specific
+            overlaps = one.wildcard or not specific or one.packed == target.packed
+            others = one.uid != self.euid and self.euid != 0 and one.uid is not None
+            if overlaps and others and not both_any:
+                return "EADDRINUSE"
+            if wild:
+                if overlaps and not (both_any and families_differ):
+                    return "EADDRINUSE"
+                continue
+            identical = one.packed == target.packed and one.remote is None
+            if identical and not (options.reuse_port and one.reuse_port):
+                return "EADDRINUSE"
+        return None
+
+    def _is_local(self, packed: bytes) -> bool:
+        if not any(packed) or (self.system == "win32" and packed[0] == 127):
+            return True
+        broadcast = packed == b"\xff\xff\xff\xff"
+        return broadcast or packed in {ip_address(one).packed for one in self.addresses}
+
+    # Their tables and programs.
+
+    def _row(self, one: Held) -> Socket:
+        windows = self.system == "win32"
+        remote = (
+            Endpoint(address=one.remote[0], port=one.remote[1]) if one.remote else None
+        )
+        ownerless = one.state is State.TIME_WAIT
+        inode = 0 if windows or ownerless else self.held.index(one) + 1
+        return Socket(
+            family=Family.INET6 if len(one.packed) == 16 else Family.INET,
+            protocol=one.protocol,
+            state=one.state,
+            local=Endpoint(address=one.address, port=one.port),
+            remote=remote,
+            packed=one.packed,
+            inode=inode if one.holders != () else 0,
+            cookie=None,
+            uid=None if windows or ownerless else one.uid,
+            cgroup_id=None,
+            device=0,
+            timer_ms=None,
+            opened=None,
+            v6only=None if windows or len(one.packed) == 4 else not one.dual,
+            reuse_address=None if windows else one.reuse_address,
+            reuse_port=None if windows else one.reuse_port,
+            pid=None if ownerless else one.pid,
+            created=one.created if windows else None,
+            service_tag=one.service_tag,
+        )
+
+    def _may_read(self, pid: int) -> bool:
+        program = next((one for one in self.programs if one.pid == pid), None)
+        return program is not None and self.euid in (0, program.uid)
+
+    def _user_name(self, uid: int | None) -> str | None:
+        return {0: "root", 501: "ada", 502: "bob"}.get(uid) if uid is not None else None
+
+    def _facts(self, one: Program) -> native.ProcessFacts:
+        return native.ProcessFacts(
+            pid=one.pid,
+            parent=one.parent,
+            session=0,
+            flags=0,
+            inner_pid=None,
+            pid_namespace=None,
+            uid=one.uid,
+            start_ticks=round(one.started * 1_000_000),
+            state=one.state,
+            name=one.name.encode(),
+            command=tuple(word.encode() for word in one.command),
+            command_truncated=False,
+            folder=(one.folder or "").encode(),
+            cgroup=b"",
+            executable=None,
+        )
+
+    def _psutil(self) -> Any:
+        """As much of psutil as the product uses."""
+        module = types.ModuleType("psutil")
+        simulated = self
+
+        class Error(Exception):
+            pass
+
+        class NoSuchProcess(Error):
+            pass
+
+        class AccessDenied(Error):
+            pass
+
+        class Process:
+            def __init__(self, pid: int = 999) -> None:
+                found = [one for one in simulated.programs if one.pid == pid]
+                if pid == 999 and not found:
+                    found = [Program(pid=999, name="python.exe", command=("python",))]
+                if not found:
+                    raise NoSuchProcess(pid)
+                self.one, self.pid = found[0], pid
+
+            def create_time(self) -> float:
+                return self.one.started
+
+            def name(self) -> str:
+                return self.one.name
+
+            def ppid(self) -> int:
+                return self.one.parent
+
+            def _told(self, value: Any) -> Any:
+                if self.one.user is None:
+                    raise AccessDenied(self.pid)
+                return value
+
+            def cmdline(self) -> list[str]:
+                told: list[str] = self._told(list(self.one.command))
+                return told
+
+            def cwd(self) -> str | None:
+                folder: str | None = self._told(self.one.folder)
+                return folder
+
+            def exe(self) -> str | None:
+                path: str | None = self._told(self.one.path)
+                return path
+
+            def username(self) -> str:
+                user: str = self._told(self.one.user)
+                return user
+
+            def status(self) -> str:
+                return "stopped" if self.one.state == "T" else "running"
+
+        class Service:
+            def __init__(self, name: str, pid: int, *, running: bool) -> None:
+                self._name, self._pid, self._running = name, pid, running
+
+            def name(self) -> str:
+                return self._name
+
+            def pid(self) -> int:
+                return self._pid
+
+            def status(self) -> str:
+                return "running" if self._running else "stopped"
+
+        def find_service(name: str) -> Service:
+            for known, pid, running in simulated.services:
+                if known == name:
+                    return Service(known, pid, running=running)
+            raise NoSuchProcess(name)
+
+        vars(module).update(
+            Error=Error,
+            NoSuchProcess=NoSuchProcess,
+            AccessDenied=AccessDenied,
+            Process=Process,
+            process_iter=lambda: [Process(one.pid) for one in simulated.programs],
+            win_service_iter=lambda: [
+                Service(name, pid, running=running)
+                for name, pid, running in simulated.services
+            ],
+            win_service_get=find_service,
+        )
+        return module
+
+
+def with_held(system: Simulated, *held: Held) -> Simulated:
+    """The same system with more sockets."""
+    return replace(system, held=[*system.held, *held], calls=[])
