@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,10 +18,10 @@ from bindcheck.observe import Observer
 from bindcheck.render import report_lines, wrap
 from bindcheck.target import parse
 from tests.support.elsewhere_cases import CASES, Case
-from tests.support.simulated import Simulated
 
 if TYPE_CHECKING:
     from bindcheck.model import Examination
+    from tests.support.simulated import Simulated
 
 DATA = Path(__file__).parent / "data" / "elsewhere"
 REWRITE = bool(os.environ.get("BINDCHECK_REWRITE"))
@@ -81,7 +81,3 @@ def test_nothing_else_is_kept() -> None:
     names = {case.name for case in CASES}
     kept = {file.name.partition(".")[0] for file in DATA.iterdir()}
     assert kept == names
-
-
-def plain(case: str) -> Any:
-    return json.loads((DATA / f"{case}.report.json").read_text("utf-8"))

@@ -35,7 +35,10 @@ def blind(monkeypatch: pytest.MonkeyPatch) -> None:
             if row.state is not State.CLOSE or protocol is not Protocol.TCP
         ]
         return native.Listing(
-            source=listing.source, sockets=tuple(seen), refused=listing.refused
+            source=listing.source,
+            sockets=tuple(seen),
+            refused=listing.refused,
+            bound=listing.bound,
         )
 
     monkeypatch.setattr(native, "list_sockets", list_sockets)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from bindcheck.model import InterfaceAddress
 
 
+SYSTEM = str(sys.platform)
+"""Not sys.platform itself, whose branches type checkers leave out."""
+
+
 def read_line(path: str) -> str | None:
     """A short file of one line; None where it cannot be read or is empty."""
     try:

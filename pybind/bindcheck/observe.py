@@ -406,8 +406,8 @@ class Observer:
             owner=owner,
             protocol=Protocol.MPTCP if is_mptcp else row.protocol,
             device=row.device or (read.device or 0 if read else 0),
-            reuse_address=read.reuse_address if read else None,
-            reuse_port=read.reuse_port if read else None,
+            reuse_address=read.reuse_address if read else row.reuse_address,
+            reuse_port=read.reuse_port if read else row.reuse_port,
             v6only=row.v6only if row.v6only is not None or not read else read.v6only,
         )
 

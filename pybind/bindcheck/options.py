@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
+from bindcheck.machine import SYSTEM
 from bindcheck.records import replace
 from bindcheck.words import Family, SocketType
 
@@ -12,8 +11,6 @@ if TYPE_CHECKING:
     from bindcheck.model import Options, Target
     from bindcheck.target import Request
 
-# Not sys.platform itself, whose branches type checkers leave out.
-_SYSTEM = str(sys.platform)
 NAMED = (Family.UNIX, Family.VSOCK)
 """Families whose addresses are no IP addresses."""
 
@@ -38,20 +35,20 @@ def check_options(options: Options, request: Request) -> None:
     Raises:
         ValueError: names the option.
     """
-    if options.exclusive is not None and _SYSTEM != "win32":
+    if options.exclusive is not None and SYSTEM != "win32":
         raise ValueError("exclusive: SO_EXCLUSIVEADDRUSE exists on Windows only")
-    if options.reuse_port is not None and _SYSTEM == "win32":
+    if options.reuse_port is not None and SYSTEM == "win32":
         raise ValueError("reuse_port: Windows has no SO_REUSEPORT")
     if request.family in NAMED:
         _refuse_ip_options(options, request)
     if options.device is not None:
-        if _SYSTEM != "linux":
+        if SYSTEM != "linux":
             raise ValueError("device: SO_BINDTODEVICE exists on Linux only")
         if not 0 < len(options.device.encode()) <= 15 or "\0" in options.device:
             raise ValueError(
                 f"device: {options.device!r} is no interface name (1 to 15 bytes)"
             )
-    if options.freebind is not None and _SYSTEM != "linux":
+    if options.freebind is not None and SYSTEM != "linux":
         raise ValueError("freebind: IP_FREEBIND exists on Linux only")
     if options.listen and request.protocol.type is SocketType.DATAGRAM:
         raise ValueError(f"listen: {request.protocol} has no listen()")

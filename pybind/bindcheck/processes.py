@@ -8,10 +8,11 @@ import sys
 import time
 
 from bindcheck import native
-from bindcheck.machine import decode
+from bindcheck.machine import SYSTEM, decode
 from bindcheck.model import Ancestor, Process
 from bindcheck.rules.ownership import INITIAL_USER_NAMESPACE, Asking
 from bindcheck.rules.program import program_of
+from bindcheck.words import System
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _environment(facts: native.ProcessFacts) -> tuple[tuple[str, str], ...]:
 
 def asking_process() -> Asking | None:
     """Describe the calling process, for recognising its copies."""
-    if sys.platform == "win32":
+    if SYSTEM == System.WINDOWS:
         from bindcheck import windows
 
         return windows.asking_process()
@@ -147,7 +148,7 @@ def asking_process() -> Asking | None:
         # By /proc: that of another pid namespace may be mounted here.
         pid = int(os.readlink("/proc/self"))  # noqa: PTH115
     except (OSError, ValueError):
-        if sys.platform != "darwin":
+        if SYSTEM != System.DARWIN:
             return None
         pid = os.getpid()
     facts = native.read_process(pid)

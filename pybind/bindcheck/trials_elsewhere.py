@@ -79,16 +79,16 @@ def changes_elsewhere(
     """Repeat a bind that others are in the way of, with something changed."""
     if snapshot.facts.system == System.WINDOWS:
         return _how_it_was_bound(target, options, snapshot)
-    changes = []
+    changes: list[dict[str, bool | int | str]] = []
     if options.reuse_address is None:
         changes.append({"reuse_address": True})
     if options.reuse_port is None:
         changes.append({"reuse_port": True})
     trials = []
     for changed in changes:
-        tried = replace(options, listen=False, **changed)
+        tried = replace(options, listen=False, **changed)  # type: ignore[arg-type]
         made = attempt_elsewhere(target, tried, snapshot)
-        trials.append(_trial(dict(changed), made))
+        trials.append(_trial(changed, made))
     return tuple(trials)
 
 

@@ -198,17 +198,18 @@ def _services(row: Socket, process: Process) -> tuple[str, ...]:
         name = native.service_name(process.pid, row.service_tag)
         if name is not None:
             return (name,)
-    return tuple(one.name() for one in _all_services() if one.pid() == process.pid)
+    return _services_of(process.pid)
 
 
-def _all_services() -> list[psutil._pswindows.WindowsService]:  # type: ignore[name-defined]
+def _services_of(pid: int) -> tuple[str, ...]:
     import psutil
 
     listing = getattr(psutil, "win_service_iter", None)
     try:
-        return list(listing()) if listing is not None else []
+        services = listing() if listing is not None else ()
+        return tuple(str(one.name()) for one in services if one.pid() == pid)
     except (psutil.Error, OSError):
-        return []
+        return ()
 
 
 def with_refused_run(snapshot: Snapshot, target: Target, options: Options) -> Snapshot:

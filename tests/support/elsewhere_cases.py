@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bindcheck.words import Protocol, State
-from tests.support.simulated import CREATED, NOW, Held, Program, Simulated
+from tests.support.simulated import ANY, CREATED, NOW, Held, Program, Simulated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,42 +65,42 @@ def svchost(pid: int, *, user: str | None = None) -> Program:
 WINDOWS = [
     Case(
         name="windows-listener",
-        make=windows(Held(address="0.0.0.0", port=8080, pid=4121)),
+        make=windows(Held(address=ANY, port=8080, pid=4121)),
         target="0.0.0.0:8080",
     ),
     Case(
         name="windows-specific-beside-wildcard",
-        make=windows(Held(address="0.0.0.0", port=8080, pid=4121)),
+        make=windows(Held(address=ANY, port=8080, pid=4121)),
         target="127.0.0.1:8080",
     ),
     Case(
         name="windows-specific-below-exclusive",
-        make=windows(Held(address="0.0.0.0", port=8080, pid=4121, mode="exclusive")),
+        make=windows(Held(address=ANY, port=8080, pid=4121, mode="exclusive")),
         target="127.0.0.1:8080",
     ),
     Case(
         name="windows-reuse-against-exclusive",
-        make=windows(Held(address="0.0.0.0", port=8080, pid=4121, mode="exclusive")),
+        make=windows(Held(address=ANY, port=8080, pid=4121, mode="exclusive")),
         target="0.0.0.0:8080",
         options={"reuse_address": True},
     ),
     Case(
         name="windows-reuse-against-default",
-        make=windows(Held(address="0.0.0.0", port=8080, pid=4121)),
+        make=windows(Held(address=ANY, port=8080, pid=4121)),
         target="0.0.0.0:8080",
         options={"reuse_address": True},
     ),
     Case(
         name="windows-other-user",
         make=windows(
-            Held(address="0.0.0.0", port=8080, pid=5555, own=False),
+            Held(address=ANY, port=8080, pid=5555, own=False),
             programs=[Program(pid=5555, name="tomcat.exe", user="SHOP\\bob")],
         ),
         target="192.168.1.20:8080",
     ),
     Case(
         name="windows-hijack",
-        make=windows(Held(address="0.0.0.0", port=8080, pid=4121, mode="reuse")),
+        make=windows(Held(address=ANY, port=8080, pid=4121, mode="reuse")),
         target="0.0.0.0:8080",
         options={"reuse_address": True},
     ),
@@ -153,7 +153,7 @@ WINDOWS = [
     Case(
         name="windows-docker",
         make=windows(
-            Held(address="0.0.0.0", port=8080, pid=6000),
+            Held(address=ANY, port=8080, pid=6000),
             programs=[Program(pid=6000, name="com.docker.backend.exe")],
         ),
         target="0.0.0.0:8080",
@@ -168,26 +168,24 @@ WINDOWS = [
     ),
     Case(
         name="windows-http-sys",
-        make=windows(Held(address="0.0.0.0", port=80, pid=4, mode="exclusive")),
+        make=windows(Held(address=ANY, port=80, pid=4, mode="exclusive")),
         target="0.0.0.0:80",
     ),
     Case(
         name="windows-http-sys-forbidden",
-        make=windows(
-            Held(address="0.0.0.0", port=80, pid=4, mode="exclusive", own=False)
-        ),
+        make=windows(Held(address=ANY, port=80, pid=4, mode="exclusive", own=False)),
         target="127.0.0.1:80",
     ),
     Case(
         name="windows-file-sharing",
-        make=windows(Held(address="0.0.0.0", port=445, pid=4)),
+        make=windows(Held(address=ANY, port=445, pid=4)),
         target="0.0.0.0:445",
     ),
     Case(
         name="windows-internet-sharing",
         make=windows(
             Held(
-                address="0.0.0.0",
+                address=ANY,
                 port=53,
                 pid=1200,
                 protocol=Protocol.UDP,
@@ -203,7 +201,7 @@ WINDOWS = [
     Case(
         name="windows-port-proxy",
         make=windows(
-            Held(address="0.0.0.0", port=8080, pid=1300, own=False),
+            Held(address=ANY, port=8080, pid=1300, own=False),
             programs=[svchost(1300)],
             services=(("iphlpsvc", 1300, True),),
         ),
@@ -212,7 +210,7 @@ WINDOWS = [
     Case(
         name="windows-one-of-several-services",
         make=windows(
-            Held(address="0.0.0.0", port=8080, pid=1400, own=False),
+            Held(address=ANY, port=8080, pid=1400, own=False),
             programs=[svchost(1400)],
             services=(("Dhcp", 1400, True), ("EventLog", 1400, True)),
         ),
@@ -278,7 +276,7 @@ WINDOWS = [
     Case(
         name="windows-bare-port",
         make=windows(
-            Held(address="0.0.0.0", port=8080, pid=4121),
+            Held(address=ANY, port=8080, pid=4121),
             Held(address="::", port=8080, pid=4121),
         ),
         target="8080",
@@ -297,17 +295,17 @@ LAUNCHD = Program(pid=1, name="launchd", uid=0)
 DARWIN = [
     Case(
         name="macos-listener",
-        make=darwin(Held(address="0.0.0.0", port=8080, pid=4121, uid=501)),
+        make=darwin(Held(address=ANY, port=8080, pid=4121, uid=501)),
         target="0.0.0.0:8080",
     ),
     Case(
         name="macos-specific-below-wildcard",
-        make=darwin(Held(address="0.0.0.0", port=8080, pid=4121, uid=501)),
+        make=darwin(Held(address=ANY, port=8080, pid=4121, uid=501)),
         target="127.0.0.1:8080",
     ),
     Case(
         name="macos-specific-below-wildcard-reuseaddr",
-        make=darwin(Held(address="0.0.0.0", port=8080, pid=4121, uid=501)),
+        make=darwin(Held(address=ANY, port=8080, pid=4121, uid=501)),
         target="127.0.0.1:8080",
         options={"reuse_address": True},
     ),
@@ -326,7 +324,7 @@ DARWIN = [
     Case(
         name="macos-airplay",
         make=darwin(
-            Held(address="0.0.0.0", port=5000, pid=312, uid=501),
+            Held(address=ANY, port=5000, pid=312, uid=501),
             Held(address="::", port=5000, pid=312, uid=501),
             programs=[AIRPLAY],
         ),
@@ -334,16 +332,14 @@ DARWIN = [
     ),
     Case(
         name="macos-airplay-below",
-        make=darwin(
-            Held(address="0.0.0.0", port=5000, pid=312, uid=501), programs=[AIRPLAY]
-        ),
+        make=darwin(Held(address=ANY, port=5000, pid=312, uid=501), programs=[AIRPLAY]),
         target="127.0.0.1:5000",
         options={"reuse_address": True},
     ),
     Case(
         name="macos-launchd",
         make=darwin(
-            Held(address="0.0.0.0", port=22, pid=1, uid=0),
+            Held(address=ANY, port=22, pid=1, uid=0),
             programs=[LAUNCHD],
             euid=0,
         ),
@@ -352,7 +348,7 @@ DARWIN = [
     Case(
         name="macos-other-user",
         make=darwin(
-            Held(address="0.0.0.0", port=8080, pid=5555, uid=502, reuse_address=True),
+            Held(address=ANY, port=8080, pid=5555, uid=502, reuse_address=True),
             programs=[Program(pid=5555, name="java", uid=502)],
         ),
         target="127.0.0.1:8080",
@@ -362,7 +358,7 @@ DARWIN = [
         name="macos-dead-pid-udp",
         make=darwin(
             Held(
-                address="0.0.0.0",
+                address=ANY,
                 port=5353,
                 pid=777,
                 uid=501,
@@ -386,7 +382,7 @@ DARWIN = [
     Case(
         name="macos-docker",
         make=darwin(
-            Held(address="0.0.0.0", port=8080, pid=6000, uid=501),
+            Held(address=ANY, port=8080, pid=6000, uid=501),
             programs=[Program(pid=6000, name="com.docker.backend")],
         ),
         target="0.0.0.0:8080",
@@ -402,16 +398,14 @@ DARWIN = [
     ),
     Case(
         name="macos-network-framework",
-        make=darwin(Held(address="0.0.0.0", port=8080, pid=4121, uid=501, holders=())),
+        make=darwin(Held(address=ANY, port=8080, pid=4121, uid=501, holders=())),
         target="0.0.0.0:8080",
     ),
     Case(name="macos-multicast", make=darwin(), target="224.0.0.251:5353"),
     Case(name="macos-sandbox", make=darwin(sandboxed=True), target="127.0.0.1:8080"),
     Case(
         name="macos-reuseport-twins",
-        make=darwin(
-            Held(address="0.0.0.0", port=8080, pid=4121, uid=501, reuse_port=True)
-        ),
+        make=darwin(Held(address=ANY, port=8080, pid=4121, uid=501, reuse_port=True)),
         target="0.0.0.0:8080",
         options={"reuse_port": True},
     ),

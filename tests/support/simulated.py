@@ -36,28 +36,35 @@ from bindcheck.words import Domain, Family, Protocol, State, Step
 if TYPE_CHECKING:
     import pytest
 
+ANY = "0.0.0.0"  # noqa: S104 - an address in a table
 NOW = 1795600000.0  # 2026-11-24
 CREATED = NOW - 600
-_BIND = json.loads(
+MICROSOFT = json.loads(
     (Path(__file__).parent.parent / "data" / "windows" / "bind.json").read_text("utf-8")
 )
 _WINSOCK = {
     "WSAEACCES": (
         10013,
-        "An attempt was made to access a socket in a way forbidden by its access "
-        "permissions.",
+        (
+            "An attempt was made to access a socket in a way forbidden by its access "
+            "permissions."
+        ),
     ),
     "WSAEINVAL": (10022, "An invalid argument was supplied."),
     "WSAEADDRINUSE": (
         10048,
-        "Only one usage of each socket address (protocol/network address/port) is "
-        "normally permitted.",
+        (
+            "Only one usage of each socket address (protocol/network address/port) is "
+            "normally permitted."
+        ),
     ),
     "WSAEADDRNOTAVAIL": (10049, "The requested address is not valid in its context."),
     "WSAENOBUFS": (
         10055,
-        "An operation on a socket could not be performed because the system lacked "
-        "sufficient buffer space or because a queue was full.",
+        (
+            "An operation on a socket could not be performed because the system lacked "
+            "sufficient buffer space or because a queue was full."
+        ),
     ),
 }
 # sys/errno.h of macOS
@@ -168,7 +175,7 @@ class Simulated:
         monkeypatch.setattr(
             observe, "time", types.SimpleNamespace(time=lambda: NOW), raising=True
         )
-        monkeypatch.setattr(options, "_SYSTEM", self.system)
+        monkeypatch.setattr(options, "SYSTEM", self.system)
         if self.system == "win32":
             from bindcheck import windows
 
@@ -364,12 +371,14 @@ class Simulated:
                 continue
             user = "same user" if one.own else "other user"
             holder = f"{one.mode} {'W' if one.wildcard else 'S'}"
-            answer = _BIND[user][holder][new]
+            answer = MICROSOFT[user][holder][new]
             if answer != "ok":
                 return str(answer)
         return None
 
-    def _darwin_bind(self, target: Target, options: Options) -> str | None:
+    def _darwin_bind(  # noqa: PLR0912 - as long as what it stands for
+        self, target: Target, options: Options
+    ) -> str | None:
         stream = target.protocol is Protocol.TCP
         specific = any(target.packed)
         if self.sandboxed:
@@ -393,8 +402,11 @@ class Simulated:
                 continue
             both_any = one.wildcard and not specific
             overlaps = one.wildcard or not specific or one.packed == target.packed
-            others = one.uid != self.euid and self.euid != 0 and one.uid is not None
-            if overlaps and others and not both_any:
+            # What is left of a connection in TIME_WAIT is nobody's.
+            known = one.uid is not None and one.state is not State.TIME_WAIT
+            others = known and self.euid not in (0, one.uid)
+            apart = both_any and (len(target.packed) == 4 or one.reuse_port)
+            if overlaps and others and not apart:
                 return "EADDRINUSE"
             if wild:
                 if overlaps and not (both_any and families_differ):
