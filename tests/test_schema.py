@@ -218,6 +218,7 @@ def shape() -> dict[str, Any]:
         "code": 98,
         "name": "EADDRINUSE",
         "message": "Address already in use",
+        "reference": False,
     }
     return {
         "schema": 1,
@@ -298,6 +299,8 @@ def shape() -> dict[str, Any]:
                             "cgroup": "/user.slice",
                             "unit": None,
                             "container": None,
+                            "services": [],
+                            "opener": None,
                             "processes": [
                                 {
                                     "pid": 4121,

@@ -1,4 +1,4 @@
-"""The table of what bind() says beside a listener, by system (tests/data/overlap.txt)."""
+"""The table of what bind() says beside a listener, by system (tests/data/platforms/overlap.txt)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bindcheck.model import Options
 
-FILE = Path(__file__).parent.parent / "data" / "overlap.txt"
+FILE = Path(__file__).parent.parent / "data" / "platforms" / "overlap.txt"
 SYSTEMS = ("linux", "darwin", "win32")
 
 

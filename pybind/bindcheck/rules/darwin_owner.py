@@ -19,6 +19,8 @@ def with_last_user(row: Socket, name: str | None, user: str | None) -> Owner:
         user: the name of the socket's uid.
     """
     owner = row.owner
+    if owner.opener is not None:
+        return owner
     if owner.processes:
         if name is not None:
             return owner  # several have it, and another one used it last

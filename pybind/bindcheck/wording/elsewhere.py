@@ -107,8 +107,10 @@ def sharing_lines(blocker: Blocker, diagnosis: Diagnosis, system: str) -> list[s
         return []
     if diagnosis.attempt.ok is None and options.reuse_address:
         return [
-            "with SO_REUSEADDR both would have the port if it was bound with that too, "
-            "else it is refused (10013); trying could take its connections"
+            (
+                "with SO_REUSEADDR both would have the port if it was bound with that too, "
+                "else it is refused (10013); trying could take its connections"
+            )
         ]
     if blocker.sharing is Sharing.EXCLUSIVE:
         return ["it was bound with SO_EXCLUSIVEADDRUSE"]

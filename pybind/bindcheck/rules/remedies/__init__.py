@@ -7,6 +7,8 @@ refuted.
 
 from __future__ import annotations
 
+# All of them: where no descriptor is left nothing could be imported later.
+from bindcheck.rules.remedies import darwin, linux, unix, vsock, windows
 from bindcheck.words import CauseCode, Family, System
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -29,8 +31,6 @@ def remedies(
     found = list(choose(blockers, diagnosis, snapshot)) if choose else []
     if snapshot.facts.system in (System.DARWIN, System.WINDOWS):
         return tuple(dict.fromkeys(found))
-    from bindcheck.rules.remedies import linux
-
     options = linux.tried_options(cause, diagnosis)
     # Where an option is the answer it comes before stopping somebody.
     alone = cause.code is not CauseCode.BOUND
@@ -43,21 +43,11 @@ def remedies(
 def _table(diagnosis: Diagnosis, snapshot: Snapshot) -> Mapping[CauseCode, _Choose]:
     family, system = diagnosis.target.family, snapshot.facts.system
     if family is Family.VSOCK:
-        from bindcheck.rules.remedies import vsock
-
         return vsock.REMEDIES
     if system == System.WINDOWS:
-        from bindcheck.rules.remedies import windows
-
         return windows.REMEDIES
     if family is Family.UNIX:
-        from bindcheck.rules.remedies import linux, unix
-
         return {**linux.REMEDIES, **unix.REMEDIES}
     if system == System.DARWIN:
-        from bindcheck.rules.remedies import darwin
-
         return darwin.REMEDIES
-    from bindcheck.rules.remedies import linux
-
     return linux.REMEDIES
