@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,14 @@ from tests.support.capabilities import expected_to_lack, has
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+
+
+# What is about one system is collected there alone.
+collect_ignore = [
+    f"test_{name}.py"
+    for name, system in (("darwin", "darwin"), ("windows", "win32"))
+    if sys.platform != system
+]
 
 
 @pytest.fixture

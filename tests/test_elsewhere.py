@@ -133,6 +133,17 @@ EXPECTED: dict[str, tuple[Verdict, CauseCode | None]] = {
     "windows-bound": (Verdict.BLOCKED, CauseCode.BOUND),
     "windows-localhost-shadowed": (Verdict.BINDABLE, None),
     "windows-bare-port": (Verdict.BLOCKED, CauseCode.LISTENER),
+    "windows-unix-volume-without": (
+        Verdict.BLOCKED,
+        CauseCode.FILESYSTEM_WITHOUT_SOCKETS,
+    ),
+    "windows-unix-invalid": (Verdict.BLOCKED, CauseCode.FILESYSTEM_WITHOUT_SOCKETS),
+    "windows-unix-unsupported": (Verdict.BLOCKED, CauseCode.PROTOCOL_UNAVAILABLE),
+    "windows-unix-taken": (Verdict.BLOCKED, CauseCode.STALE_SOCKET_FILE),
+    "macos-unix-shared-folder": (
+        Verdict.BLOCKED,
+        CauseCode.FILESYSTEM_WITHOUT_SOCKETS,
+    ),
     "macos-listener": (Verdict.BLOCKED, CauseCode.LISTENER),
     "macos-specific-below-wildcard": (Verdict.CONDITIONAL, CauseCode.LISTENER),
     "macos-specific-below-wildcard-reuseaddr": (Verdict.BINDABLE, None),

@@ -6,7 +6,7 @@ whatever network namespace (unix_find_bsd in net/unix/af_unix.c).
 """
 
 # Names are bytes, and pathlib would cost 10 ms.
-# ruff: noqa: PTH109, PTH115, PTH116, PTH118, PTH120
+# ruff: noqa: PTH109, PTH115, PTH116, PTH118, PTH119, PTH120
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def look_at_path(
     else:
         facts = replace(
             facts,
-            kind=_KINDS.get(stat.S_IFMT(there.st_mode), FileKind.FILE),
+            kind=_kind(there),
             file=(there.st_dev, there.st_ino & 0xFFFFFFFF),
             uid=there.st_uid,
             user=user_name(there.st_uid),
@@ -60,6 +60,16 @@ def look_at_path(
             link_target=_link_target(name, there),
         )
     return _surroundings(facts, directory)
+
+
+# winnt.h, IO_REPARSE_TAG_AF_UNIX: what a socket file is on Windows.
+_SOCKET_TAG = 0x80000023
+
+
+def _kind(there: os.stat_result) -> FileKind:
+    if getattr(there, "st_reparse_tag", 0) == _SOCKET_TAG:
+        return FileKind.SOCKET
+    return _KINDS.get(stat.S_IFMT(there.st_mode), FileKind.FILE)
 
 
 def _has_no_folder() -> bool:
@@ -98,7 +108,8 @@ def ask_socket_file(name: bytes) -> str | None:
 
 def sibling_of(name: bytes) -> bytes:
     """A name of the same length in the same folder, which nobody uses."""
-    start = name.rstrip(b"/").rfind(b"/") + 1
+    bare = name.rstrip(b"/")
+    start = len(bare) - len(os.path.basename(bare))
     length = len(name) - start
     letters = b"abcdefghijklmnopqrstuvwxyz0123456789"
     picked = bytes(letters[one % len(letters)] for one in os.urandom(length))

@@ -7,7 +7,6 @@ that does not is tried with a name beside it, which is removed at once.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 
@@ -17,7 +16,7 @@ from bindcheck.model import Attempt, Examination, NativeCode, Notice
 from bindcheck.records import replace
 from bindcheck.rules import unix_path
 from bindcheck.target import make_unix_target, make_vsock_target
-from bindcheck.words import Domain, Family, FileKind, Step
+from bindcheck.words import Family, FileKind, Step
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def _examine_unix(
         facts = look_at_path(target.packed, observer.name_of)
         snapshot = replace(observer.nothing_seen(), path=facts)
         if facts.kind is not None:
-            attempt = _taken(target, options)
+            attempt = _taken(target, options, snapshot)
         else:
             attempt, snapshot = _beside(target, options, snapshot)
     came_free = False
@@ -100,7 +99,7 @@ def _with_holders(target: Target, snapshot: Snapshot, observer: Observer) -> Sna
     return replace(snapshot, sockets=(), path=replace(facts, answer=answer))
 
 
-def _taken(target: Target, options: Options) -> Attempt:
+def _taken(target: Target, options: Options, snapshot: Snapshot) -> Attempt:
     """The path exists: bind says EADDRINUSE of anything that is there."""
     return Attempt(
         target=target,
@@ -109,7 +108,7 @@ def _taken(target: Target, options: Options) -> Attempt:
         native=False,
         step=Step.BIND,
         argument=None,
-        error=native.error(Domain.ERRNO, errno.EADDRINUSE),
+        error=snapshot.address_in_use,
         bound=None,
     )
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bindcheck.words import Protocol, State
+from bindcheck.model import PathFacts
+from bindcheck.words import FileKind, Protocol, State, Step
 from tests.support.simulated import ANY, CREATED, NOW, Held, Program, Simulated
 
 if TYPE_CHECKING:
@@ -283,6 +284,29 @@ WINDOWS = [
     ),
 ]
 
+WINDOWS += [
+    Case(
+        name="windows-unix-volume-without",
+        make=windows(unix_says=(Step.BIND, "WSAEOPNOTSUPP")),
+        target="unix:C:\\shop\\app.sock",
+    ),
+    Case(
+        name="windows-unix-invalid",
+        make=windows(unix_says=(Step.BIND, "WSAEINVAL")),
+        target="unix:C:\\shop\\app.sock",
+    ),
+    Case(
+        name="windows-unix-unsupported",
+        make=windows(unix_says=(Step.SOCKET, "WSAEAFNOSUPPORT")),
+        target="unix:C:\\shop\\app.sock",
+    ),
+    Case(
+        name="windows-unix-taken",
+        make=windows(path=PathFacts(directory="C:\\shop", kind=FileKind.SOCKET)),
+        target="unix:C:\\shop\\app.sock",
+    ),
+]
+
 AIRPLAY = Program(
     pid=312,
     name="ControlCenter",
@@ -437,5 +461,12 @@ DARWIN = [
     ),
 ]
 
+DARWIN += [
+    Case(
+        name="macos-unix-shared-folder",
+        make=darwin(unix_says=(Step.BIND, "EPERM")),
+        target="unix:/Volumes/shop/app.sock",
+    ),
+]
 CASES = [*WINDOWS, *DARWIN]
 assert NOW > CREATED

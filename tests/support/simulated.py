@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bindcheck import darwin, machine, native, observe, options, processes
+from bindcheck import darwin, machine, names, native, observe, options, processes
 from bindcheck.model import (
     Attempt,
     Confinement,
@@ -27,6 +27,7 @@ from bindcheck.model import (
     InterfaceAddress,
     NativeCode,
     Options,
+    PathFacts,
     PortRange,
     Socket,
     Target,
@@ -51,6 +52,14 @@ _WINSOCK = {
         ),
     ),
     "WSAEINVAL": (10022, "An invalid argument was supplied."),
+    "WSAEOPNOTSUPP": (
+        10045,
+        "The attempted operation is not supported for the type of object referenced.",
+    ),
+    "WSAEAFNOSUPPORT": (
+        10047,
+        "An address incompatible with the requested protocol was used.",
+    ),
     "WSAEADDRINUSE": (
         10048,
         (
@@ -144,6 +153,9 @@ class Simulated:
     """Windows: name, pid, running."""
     tags: dict[tuple[int, int], str] = field(default_factory=dict)
     euid: int = 501
+    unix_says: tuple[Step, str] | None = None
+    """What a bind of a unix socket is told, and at which step; None: it works."""
+    path: PathFacts = PathFacts(directory="/shop", writable=True)  # noqa: RUF009 - frozen
     bound_listed: bool = True
     sandboxed: bool = False
     calls: list[tuple[str, int, Options]] = field(default_factory=list)
@@ -154,7 +166,7 @@ class Simulated:
         for name in (
             *("read_facts", "list_sockets", "probe", "list_addresses", "find_owners"),
             *("list_kept_ports", "service_name", "error", "read_confinement"),
-            *("list_tunnels", "read_process"),
+            *("list_tunnels", "read_process", "probe_name", "list_unix_sockets"),
         ):
             monkeypatch.setattr(native, name, getattr(self, name))
         monkeypatch.setitem(sys.modules, "psutil", self._psutil())
@@ -176,6 +188,9 @@ class Simulated:
             observe, "time", types.SimpleNamespace(time=lambda: NOW), raising=True
         )
         monkeypatch.setattr(options, "SYSTEM", self.system)
+        monkeypatch.setattr(names, "look_at_path", lambda *_: self.path)
+        monkeypatch.setattr(names, "ask_socket_file", lambda _: None)
+        monkeypatch.setattr(names, "_remove", lambda _: True)
         if self.system == "win32":
             from bindcheck import windows
 
@@ -267,7 +282,7 @@ class Simulated:
     def error(self, domain: Domain, code: int) -> NativeCode:
         if domain is Domain.ERRNO:
             # By name: the product asks with the numbers of the system it runs on.
-            name = errno.errorcode.get(code, "")
+            name = errno.errorcode.get(code, "").removeprefix("WSA")
             if name not in _DARWIN:
                 name = next(one for one, told in _DARWIN.items() if told[0] == code)
             code, message = _DARWIN[name]
@@ -341,6 +356,28 @@ class Simulated:
             argument=argument if error else None,
             error=error,
             bound=None if error else bound,
+        )
+
+    def list_unix_sockets(self) -> tuple[()]:
+        return ()
+
+    def probe_name(self, target: Target, asked: Options) -> Attempt:
+        """bind() of a unix socket."""
+        step, error = None, None
+        if self.unix_says is not None:
+            step, name = self.unix_says
+            domain = Domain.WINSOCK if self.system == "win32" else Domain.ERRNO
+            code, message = (_WINSOCK if self.system == "win32" else _DARWIN)[name]
+            error = NativeCode(domain=domain, code=code, name=name, message=message)
+        return Attempt(
+            target=target,
+            options=asked,
+            ok=error is None,
+            native=True,
+            step=step,
+            argument=None,
+            error=error,
+            bound=None,
         )
 
     # How they answer.

@@ -98,7 +98,7 @@ def unix_policy(attempt: Attempt, snapshot: Snapshot) -> tuple[Cause, ...]:
     """The policies that refuse a path which its permissions allow."""
     held = snapshot.confinement
     name = attempt.error.symbol if attempt.error else None
-    if held is None or name is None:
+    if held is None or name is None or snapshot.facts.system == System.WINDOWS:
         return ()
     if attempt.step is Step.SOCKET:
         return _at_socket(attempt, name, held, snapshot)

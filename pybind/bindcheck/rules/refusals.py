@@ -66,7 +66,7 @@ def causes(
         zone = attempt.target.address is not None
         code = CauseCode.SCOPE_UNKNOWN if zone else CauseCode.NAME_NOT_RESOLVED
     elif code is None and attempt.step is Step.SOCKET:
-        code = _at_socket(name)
+        code = _at_socket(name, attempt.target)
     elif code is None and attempt.step is Step.SETSOCKOPT:
         code = _at_option(name, attempt.argument)
     elif code is None and attempt.step is Step.BIND:
@@ -164,7 +164,9 @@ def is_v6only(options: Options, snapshot: Snapshot) -> bool:
     return bool(snapshot.facts.bind_v6only)
 
 
-def _at_socket(name: str | None) -> CauseCode | None:
+def _at_socket(name: str | None, target: Target) -> CauseCode | None:
+    if name == "EAFNOSUPPORT" and target.path is not None:
+        return CauseCode.PROTOCOL_UNAVAILABLE
     if name == "EAFNOSUPPORT":
         return CauseCode.FAMILY_DISABLED
     if name in ("EPROTONOSUPPORT", "ENOPROTOOPT", "ESOCKTNOSUPPORT"):

@@ -36,6 +36,7 @@ from bindcheck.words import (
     SocketType,
     State,
     Step,
+    System,
     Verdict,
 )
 
@@ -238,6 +239,8 @@ def _refused(attempt: Attempt, snapshot: Snapshot) -> Cause:
     if len(target.packed) > LONGEST_NAME:
         return Cause(code=CauseCode.PATH_TOO_LONG, certainty=Certainty.CERTAIN)
     code = _BY_ERROR.get(name or "") if is_path(target) else None
+    if name == "EINVAL" and snapshot.facts.system == System.WINDOWS:
+        code = CauseCode.FILESYSTEM_WITHOUT_SOCKETS  # where a volume has none
     if code is None:
         return Cause(code=CauseCode.UNKNOWN, certainty=Certainty.POSSIBLE)
     certainty = Certainty.CERTAIN

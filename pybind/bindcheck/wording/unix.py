@@ -60,11 +60,11 @@ def _last_part(path: str) -> str:
 
 
 def _stale(facts: PathFacts, snapshot: Snapshot) -> list[str]:
-    whose = f"of {facts.user or facts.uid}" if facts.uid is not None else ""
+    whose = f" of {facts.user or facts.uid}" if facts.uid is not None else ""
     age = ""
     if facts.modified is not None:
         age = f", made {duration(snapshot.observed_at - facts.modified)} ago"
-    lines = [f"a socket file {whose}{age}; a program that ends does not remove it"]
+    lines = [f"a socket file{whose}{age}; a program that ends does not remove it"]
     if facts.answer == "ECONNREFUSED":
         lines.append(
             "no socket has it, in any network namespace (connecting: 111 ECONNREFUSED)"

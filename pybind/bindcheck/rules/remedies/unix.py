@@ -5,7 +5,7 @@ from __future__ import annotations
 from bindcheck.model import Remedy
 from bindcheck.rules.remedies.stopping import as_root, is_confined_root, stop_owner
 from bindcheck.sanitize import is_plain
-from bindcheck.words import CauseCode, Certainty
+from bindcheck.words import CauseCode, Certainty, System
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -102,13 +102,13 @@ def _not_writable(*_: object) -> list[Remedy]:
     ]
 
 
-def _other_filesystem(*_: object) -> list[Remedy]:
-    return [
-        Remedy(
-            action="use-other-path",
-            text="take a path below /run, $XDG_RUNTIME_DIR or /tmp",
-        )
-    ]
+def _other_filesystem(
+    _: Sequence[Blocker], __: Diagnosis, snapshot: Snapshot
+) -> list[Remedy]:
+    places = "/run, $XDG_RUNTIME_DIR or /tmp"
+    if snapshot.facts.system == System.DARWIN:
+        places = "$TMPDIR or /tmp"
+    return [Remedy(action="use-other-path", text=f"take a path below {places}")]
 
 
 def _no_space(*_: object) -> list[Remedy]:
