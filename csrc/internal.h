@@ -47,6 +47,10 @@ typedef socklen_t bc__length;
 #endif
 
 /* The calls of probe.c that differ by system (<os>/handle.c). */
+/* Around other calls that need the sockets of Windows to be started: 0, or the error.
+ * bc__open_socket and bc__close_socket do it themselves. */
+int32_t bc__start_sockets(void);
+void bc__stop_sockets(void);
 bc__handle bc__open_socket(int family, int type, int protocol);
 void bc__close_socket(bc__handle handle);
 int32_t bc__last_socket_error(void);
@@ -66,11 +70,13 @@ bc__length bc__to_sockaddr(const bc_endpoint *endpoint, struct sockaddr_storage 
 int bc__from_sockaddr(const struct sockaddr *address, bc__length length,
                       bc_endpoint *out);
 
-/* The system's text; 0, or -1 when `capacity` is too small (<os>/errtext.c). */
+/* The system's text; 0, or not when `capacity` is too small (<os>/errtext.c). */
 int bc__errno_message(int32_t code, char *out, size_t capacity);
 const char *bc__eai_text(int32_t code);
 #if defined(_WIN32)
-int bc__winsock_message(int32_t code, char *out, size_t capacity);
+/* FormatMessageW's text for a number of Winsock, getaddrinfo or GetLastError; BC_OK or
+ * what bc_error_message returns. */
+int bc__windows_message(int32_t code, char *out, size_t capacity);
 #endif
 
 /* Copy a NUL-ended text; 0, or BC_E_TRUNCATED with what fits. */

@@ -48,6 +48,11 @@ int bc_resolve(const char *host, int family, bc_endpoint *out, size_t capacity,
     hints.ai_family = native_family(family);
     hints.ai_socktype = SOCK_STREAM; /* one row for each address, not one per type */
     hints.ai_flags = AI_PASSIVE;
+    code = bc__start_sockets();
+    if (code != 0) {
+        bc__fail(error, BC_STEP_RESOLVE, BC_OPTION_NONE, code);
+        return BC_E_SYSTEM;
+    }
     code = getaddrinfo(host, NULL, &hints, &list);
     if (code != 0) {
         error->step = BC_STEP_RESOLVE;
@@ -58,7 +63,13 @@ int bc_resolve(const char *host, int family, bc_endpoint *out, size_t capacity,
             error->code = errno;
             error->domain = BC_DOMAIN_ERRNO;
         }
+#elif defined(_WIN32)
+        /* ws2tcpip.h: EAI_* are some of Winsock's numbers, and others come too. */
+        if (bc_error_name(BC_DOMAIN_EAI, code) == NULL) {
+            error->domain = BC_DOMAIN_WINSOCK;
+        }
 #endif
+        bc__stop_sockets();
         return BC_E_SYSTEM;
     }
     for (const struct addrinfo *one = list; one != NULL; one = one->ai_next) {
@@ -79,5 +90,6 @@ int bc_resolve(const char *host, int family, bc_endpoint *out, size_t capacity,
         (*count)++;
     }
     freeaddrinfo(list);
+    bc__stop_sockets();
     return status;
 }

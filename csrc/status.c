@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Numbers to names and texts, for each error domain. The name table of errno is ours,
- * because no portable function gives names; the texts are the system's own.
+ * Numbers to names and texts, for each error domain. The name tables are ours, because
+ * no portable function gives names; the texts are the system's own. What is Windows'
+ * is named on every system: a report that was recorded there is read elsewhere.
  */
 #include "internal.h"
 
@@ -12,6 +13,7 @@
 #include <string.h>
 
 #include "errno_names.h"
+#include "winsock_codes.h"
 
 #define NAME_CASE(name)                                                                \
     case name:                                                                         \
@@ -35,20 +37,44 @@ static const char *eai_name(int32_t code)
     }
 }
 
-#if defined(_WIN32)
-#define WINSOCK_CASE(name, number)                                                     \
+#define WINSOCK_NAME(name, number, text)                                               \
     case number:                                                                       \
         return #name;
 
 static const char *winsock_name(int32_t code)
 {
     switch (code) {
-        BC__WINSOCK_MAP(WINSOCK_CASE)
+        BC__WINSOCK_MAP(WINSOCK_NAME)
     default:
         return NULL;
     }
 }
-#endif
+
+#define WINSOCK_TEXT(name, number, text)                                               \
+    case number:                                                                       \
+        return text;
+
+static const char *winsock_text(int32_t code)
+{
+    switch (code) {
+        BC__WINSOCK_MAP(WINSOCK_TEXT)
+    default:
+        return NULL;
+    }
+}
+
+#define WIN32_NAME(name, number)                                                       \
+    case number:                                                                       \
+        return #name;
+
+static const char *win32_name(int32_t code)
+{
+    switch (code) {
+        BC__WIN32_MAP(WIN32_NAME)
+    default:
+        return NULL;
+    }
+}
 
 const char *bc_error_name(int domain, int32_t code)
 {
@@ -57,10 +83,10 @@ const char *bc_error_name(int domain, int32_t code)
         return errno_name(code);
     case BC_DOMAIN_EAI:
         return eai_name(code);
-#if defined(_WIN32)
     case BC_DOMAIN_WINSOCK:
         return winsock_name(code);
-#endif
+    case BC_DOMAIN_WIN32:
+        return win32_name(code);
     default:
         return NULL;
     }
@@ -68,9 +94,13 @@ const char *bc_error_name(int domain, int32_t code)
 
 const char *bc_error_reference(int domain, int32_t code)
 {
-    (void)domain;
-    (void)code;
-    return NULL;
+#if defined(_WIN32)
+    /* ws2tcpip.h: EAI_* are Winsock's numbers. */
+    if (domain == BC_DOMAIN_EAI) {
+        domain = BC_DOMAIN_WINSOCK;
+    }
+#endif
+    return domain == BC_DOMAIN_WINSOCK ? winsock_text(code) : NULL;
 }
 
 int bc__copy_text(const char *text, char *out, size_t capacity)
@@ -93,11 +123,14 @@ int bc_error_message(int domain, int32_t code, char *out, size_t capacity)
         return bc__errno_message(code, out, capacity) == 0 ? BC_OK : BC_E_TRUNCATED;
     case BC_DOMAIN_EAI:
 #if defined(_WIN32)
-        return bc__winsock_message(code, out, capacity);
     case BC_DOMAIN_WINSOCK:
-        return bc__winsock_message(code, out, capacity);
+    case BC_DOMAIN_WIN32:
+        return bc__windows_message(code, out, capacity);
 #else
         return bc__copy_text(bc__eai_text(code), out, capacity);
+    case BC_DOMAIN_WINSOCK:
+    case BC_DOMAIN_WIN32:
+        return BC_E_UNSUPPORTED;
 #endif
     default:
         return BC_E_INVALID;

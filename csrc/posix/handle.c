@@ -20,6 +20,15 @@
 #endif
 #endif
 
+int32_t bc__start_sockets(void)
+{
+    return 0;
+}
+
+void bc__stop_sockets(void)
+{
+}
+
 bc__handle bc__open_socket(int family, int type, int protocol)
 {
 #if defined(SOCK_CLOEXEC)

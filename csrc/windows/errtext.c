@@ -1,53 +1,65 @@
 /* SPDX-License-Identifier: MIT
  *
- * The system's own texts on Windows: FormatMessageW, as UTF-8, without the line end.
+ * The system's own texts on Windows: FormatMessageW in the language of the system, as
+ * UTF-8, without the line end. Nothing else is cut: Windows' texts end with a full
+ * stop, and it stays.
  */
 #include "../internal.h"
+#include "../winsock_codes.h"
+#include "text.h"
 
-#include <stdio.h>
 #include <string.h>
 
-static int format_message(int32_t code, char *out, size_t capacity)
+/* csrc/winsock_codes.h has the numbers for every system; here they are the headers'. */
+#define SAME_NUMBER(name, number, text)                                                \
+    _Static_assert(name == number, #name " is another number");
+#define SAME_NUMBER_32(name, number)                                                   \
+    _Static_assert(name == number, #name " is another number");
+BC__WINSOCK_MAP(SAME_NUMBER)
+BC__WIN32_MAP(SAME_NUMBER_32)
+
+static int is_blank(WCHAR unit)
 {
-    WCHAR wide[512];
-    DWORD length =
-        FormatMessageW(FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, NULL,
-                       (DWORD)code, 0, wide, sizeof wide / sizeof wide[0], NULL);
-    int size;
-    while (length > 0 && (wide[length - 1] == L'\r' || wide[length - 1] == L'\n' ||
-                          wide[length - 1] == L' ')) {
-        length--;
-    }
-    if (length == 0) {
-        return 0;
-    }
-    size = WideCharToMultiByte(CP_UTF8, 0, wide, (int)length, out, (int)capacity - 1,
-                               NULL, NULL);
-    if (size <= 0) {
-        return -1;
-    }
-    out[size] = '\0';
-    return size;
+    return unit == L'\r' || unit == L'\n' || unit == L' ';
 }
 
-int bc__winsock_message(int32_t code, char *out, size_t capacity)
+int bc__windows_message(int32_t code, char *out, size_t capacity)
 {
-    int size = format_message(code, out, capacity);
-    if (size == 0) {
-        char text[48];
-        (void)snprintf(text, sizeof text, "Unknown error %d", (int)code);
-        return bc__copy_text(text, out, capacity);
+    WCHAR *wide = NULL;
+    int status = BC_E_UNSUPPORTED;
+    /* With ALLOCATE_BUFFER no text is too long for it. IGNORE_INSERTS, because some
+     * texts have inserts, and there is nothing to insert. Language 0: the thread's, the
+     * user's, the system's ("FormatMessageW function"). */
+    DWORD length =
+        FormatMessageW(FORMAT_MESSAGE_ALLOCATE_BUFFER | FORMAT_MESSAGE_FROM_SYSTEM |
+                           FORMAT_MESSAGE_IGNORE_INSERTS,
+                       NULL, (DWORD)code, 0, (LPWSTR)(void *)&wide, 0, NULL);
+    while (length > 0 && is_blank(wide[length - 1])) {
+        length--;
     }
-    return size < 0 ? BC_E_TRUNCATED : BC_OK;
+    if (length > 0) {
+        status = bc__to_utf8(wide, length, out, capacity);
+        if (status == BC_E_SYSTEM) {
+            status = BC_E_UNSUPPORTED;
+        }
+    }
+    (void)LocalFree(wide);
+    return status;
 }
 
 int bc__errno_message(int32_t code, char *out, size_t capacity)
 {
-    return strerror_s(out, capacity, code) == 0 ? BC_OK : BC_E_TRUNCATED;
+    /* strerror_s cuts without a word, so it gets room for the longest ("_strerror_s":
+     * 94 characters). */
+    char text[256];
+    if (strerror_s(text, sizeof text, code) != 0) {
+        return BC_E_TRUNCATED;
+    }
+    return bc__copy_text(text, out, capacity);
 }
 
-/* EAI_* are Winsock numbers here. gai_strerrorA has a static buffer, so it is not
- * used; the caller gets the text through FormatMessageW. */
+/* EAI_* are Winsock numbers here, so their texts are bc__windows_message's.
+ * gai_strerrorA has a static buffer and is not used. */
 const char *bc__eai_text(int32_t code)
 {
     (void)code;

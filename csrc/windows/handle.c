@@ -5,28 +5,61 @@
  */
 #include "../internal.h"
 
-/* ws2def.h: SO_EXCLUSIVEADDRUSE is ~SO_REUSEADDR. */
+/* winsock2.h of mingw-w64 lacks it in older versions. Windows 7 SP1 and later. */
 #ifndef WSA_FLAG_NO_HANDLE_INHERIT
 #define WSA_FLAG_NO_HANDLE_INHERIT 0x80
 #endif
 
-bc__handle bc__open_socket(int family, int type, int protocol)
+int32_t bc__start_sockets(void)
 {
     WSADATA data;
-    SOCKET handle = INVALID_SOCKET;
-    /* Counted per process: each successful call is paired with one WSACleanup, in
-     * bc__close_socket or here. */
-    int started = WSAStartup(MAKEWORD(2, 2), &data);
-    if (started != 0) {
-        WSASetLastError(started);
+    /* Counted per process: each success is paired with one WSACleanup. */
+    return WSAStartup(MAKEWORD(2, 2), &data);
+}
+
+void bc__stop_sockets(void)
+{
+    (void)WSACleanup();
+}
+
+/* The socket, or INVALID_SOCKET with *error set. */
+static SOCKET make_socket(int family, int type, int protocol, int *error)
+{
+    SOCKET handle = WSASocketW(family, type, protocol, NULL, 0,
+                               WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
+    if (handle != INVALID_SOCKET) {
+        return handle;
+    }
+    *error = WSAGetLastError();
+    if (*error != WSAEINVAL) {
         return INVALID_SOCKET;
     }
-    handle = WSASocketW(family, type, protocol, NULL, 0,
-                        WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
+    /* A system that does not know the flag says so with WSAEINVAL ("WSASocketW"). What
+     * else is not valid is told again, by the call without it. */
+    handle = WSASocketW(family, type, protocol, NULL, 0, WSA_FLAG_OVERLAPPED);
     if (handle == INVALID_SOCKET) {
-        int code = WSAGetLastError();
-        (void)WSACleanup();
-        WSASetLastError(code);
+        *error = WSAGetLastError();
+        return INVALID_SOCKET;
+    }
+    /* Fails for the sockets of layered providers, which are no handles of the kernel's;
+     * the probe works all the same. */
+    (void)SetHandleInformation((HANDLE)handle, HANDLE_FLAG_INHERIT, 0);
+    return handle;
+}
+
+bc__handle bc__open_socket(int family, int type, int protocol)
+{
+    SOCKET handle = INVALID_SOCKET;
+    int error = bc__start_sockets();
+    if (error != 0) {
+        WSASetLastError(error);
+        return INVALID_SOCKET;
+    }
+    handle = make_socket(family, type, protocol, &error);
+    if (handle == INVALID_SOCKET) {
+        /* WSACleanup sets the last error too. */
+        bc__stop_sockets();
+        WSASetLastError(error);
     }
     return handle;
 }
@@ -34,7 +67,7 @@ bc__handle bc__open_socket(int family, int type, int protocol)
 void bc__close_socket(bc__handle handle)
 {
     (void)closesocket(handle);
-    (void)WSACleanup();
+    bc__stop_sockets();
 }
 
 int32_t bc__last_socket_error(void)
@@ -56,6 +89,7 @@ int bc__set_option(bc__handle handle, int family, int option, int value,
     case BC_OPTION_V6ONLY:
         return setsockopt(handle, IPPROTO_IPV6, IPV6_V6ONLY, bytes, sizeof value);
     default:
+        /* Windows has no SO_REUSEPORT, SO_BINDTODEVICE or IP_FREEBIND. */
         WSASetLastError(WSAENOPROTOOPT);
         return -1;
     }

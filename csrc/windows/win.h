@@ -12,4 +12,8 @@
 #include <windows.h>
 #include <iphlpapi.h>
 
+/* combaseapi.h makes a keyword of it, and bc_interface_address has a field of the name.
+ */
+#undef interface
+
 #endif
