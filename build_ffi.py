@@ -33,7 +33,9 @@ def interface(header: Path) -> str:
 def sources() -> list[str]:
     """Return the C files that this system compiles, in a stable order."""
     # setuptools wants paths relative to setup.py, with forward slashes.
-    return [file.relative_to(ROOT).as_posix() for file in files["c_files"](sys.platform)]
+    return [
+        file.relative_to(ROOT).as_posix() for file in files["c_files"](sys.platform)
+    ]
 
 
 os.chdir(ROOT)

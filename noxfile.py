@@ -186,6 +186,14 @@ def oldkernel(session: nox.Session) -> None:
 
 
 @nox.session
+def wine(session: nox.Session) -> None:
+    """Build the C core for Windows with mingw-w64 and ask it under Wine (Debian)."""
+    session.install(".[test]")
+    environment = {"BINDCHECK_WINE": "1", "BINDCHECK_REQUIRE_ALL": "1"}
+    session.run("pytest", "tests/test_wine.py", *session.posargs, env=environment)
+
+
+@nox.session
 def situations(session: nox.Session) -> None:
     """Judge 20,000 random situations, or the number given; Linux, as root."""
     session.install(".[test]")

@@ -21,6 +21,9 @@ collect_ignore = [
     for name, system in (("darwin", "darwin"), ("windows", "win32"))
     if sys.platform != system
 ]
+# It builds a program of its own: `nox -s wine`, or with BINDCHECK_WINE=1.
+if not os.environ.get("BINDCHECK_WINE"):
+    collect_ignore.append("test_wine.py")
 
 
 @pytest.fixture
