@@ -81,41 +81,27 @@ def _with_owner(row: Socket, asking: Asking | None) -> Socket:
         return replace(row, owner=windows_owner(row, (), asking=asking))
     import psutil
 
-    process = _process(row.pid)
-    if process is not None and _began_before(process, row):
-        described = _describe(process)
-        services = _services(row, described)
-        owner = windows_owner(row, (described,), services=services, asking=asking)
-        return replace(row, owner=owner)
     try:
-        heirs = tuple(_describe(one) for one in _children(row))
+        process = psutil.Process(row.pid)
+        if _began_before(process, row):
+            described = _describe(process)
+            services = _services(row, described)
+            owner = windows_owner(row, (described,), services=services, asking=asking)
+            return replace(row, owner=owner)
+    except psutil.NoSuchProcess:
+        pass
     except psutil.Error:
-        heirs = ()
+        return replace(row, owner=windows_owner(row, (), asking=asking))
+    heirs = tuple(one for one in map(_still_there, _children(row)) if one is not None)
     owner = windows_owner(row, heirs, opener=row.pid, asking=asking)
     return replace(row, owner=owner)
 
 
-def _process(pid: int) -> psutil.Process | None:
-    import psutil
-
-    try:
-        return psutil.Process(pid)
-    except psutil.NoSuchProcess:
-        return None
-    except psutil.Error:
-        return None
-
-
 def _began_before(process: psutil.Process, row: Socket) -> bool:
     """Whether the process can have made the socket: its pid may be another's by now."""
-    import psutil
-
     if row.created is None:
         return True
-    try:
-        return process.create_time() <= row.created + _SLACK_SECONDS
-    except psutil.Error:
-        return True
+    return process.create_time() <= row.created + _SLACK_SECONDS
 
 
 def _children(row: Socket) -> list[psutil.Process]:
@@ -145,39 +131,68 @@ def _children(row: Socket) -> list[psutil.Process]:
 
 
 def _describe(process: psutil.Process) -> Process:
-    """What psutil tells of a process; None where that is not permitted."""
-    import psutil
+    """What psutil tells of a process; None where that is not permitted.
 
-    def ask(name: str) -> object:
-        try:
-            return getattr(process, name)()
-        except (psutil.Error, OSError):
-            return None
-
+    Raises:
+        psutil.Error: not even its start is told, or it has ended.
+    """
     began = process.create_time()
-    command = ask("cmdline")
+    name, path, user = (_ask(process, one) for one in ("name", "exe", "username"))
+    command, folder, state = (
+        _ask(process, one) for one in ("cmdline", "cwd", "status")
+    )
     words = tuple(str(one) for one in command) if isinstance(command, list) else ()
-    folder, path, user = ask("cwd"), ask("exe"), ask("username")
-    parent = _process(process.ppid())
-    if parent is not None and parent.create_time() > began:
-        parent = None  # a reused pid
+    parent, parent_name = _parent(process, began)
     return Process(
         pid=process.pid,
         start_id=round(began * 1000),
         fds=(),
-        name=process.name(),
+        name=str(name or ""),
         command=words,
         command_truncated=False,
         uid=None,
         user=str(user) if user else None,
         started=began,
-        parent=parent.pid if parent else None,
-        parent_name=parent.name() if parent else None,
-        state=_STATES.get(str(ask("status")), "unknown"),
+        parent=parent,
+        parent_name=parent_name,
+        state=_STATES.get(str(state), "unknown"),
         folder=str(folder) if folder else None,
         program=program_of(_identity(path), words, str(folder) if folder else None),
-        ancestors=() if parent is None else (Ancestor(pid=parent.pid, session=None),),
+        ancestors=() if parent is None else (Ancestor(pid=parent, session=None),),
     )
+
+
+def _still_there(process: psutil.Process) -> Process | None:
+    import psutil
+
+    try:
+        return _describe(process)
+    except psutil.Error:
+        return None
+
+
+def _ask(process: psutil.Process, name: str) -> object:
+    import psutil
+
+    try:
+        return getattr(process, name)()
+    except psutil.NoSuchProcess:
+        raise
+    except (psutil.Error, OSError):
+        return None
+
+
+def _parent(process: psutil.Process, began: float) -> tuple[int | None, str | None]:
+    """Pid and name of the one that started it, where that is still there."""
+    import psutil
+
+    try:
+        parent = psutil.Process(process.ppid())
+        if parent.create_time() > began:
+            return None, None  # a reused pid
+        return parent.pid, parent.name()
+    except psutil.Error:
+        return None, None
 
 
 def _identity(path: object) -> tuple[int, int] | None:

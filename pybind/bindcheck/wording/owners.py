@@ -86,7 +86,7 @@ def _inherited_line(owner: Owner) -> str:
     if owner.opener is not None:
         names = dict.fromkeys(sanitize(one.name) for one in owner.processes[:3])
         several = len(owner.processes) > 1
-        keeps = "one or more of its children may keep" if several else "its child keeps"
+        keeps = "one or more of its children may keep" if several else "a child keeps"
         return (
             f"the program that opened it (pid {owner.opener}) is gone; {keeps} it: "
             + ", ".join(names)
