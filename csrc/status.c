@@ -6,8 +6,8 @@
  */
 #include "internal.h"
 
-#if !defined(_WIN32)
 #include <errno.h>
+#if !defined(_WIN32)
 #include <netdb.h>
 #endif
 #include <string.h>
