@@ -4,11 +4,13 @@
 """
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from runpy import run_path
 
@@ -25,11 +27,32 @@ COMPILERS = {
     "clang": sys.platform,
     "x86_64-w64-mingw32-gcc": "win32",
 }
-# Only for this compile of csrc alone: cffi's generated file would not pass.
+# Only for compiles of csrc alone: cffi's generated file would not pass.
 STRICT = (
     *("-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion"),
-    *("-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-Werror"),
-    *("-fsyntax-only", "-Icsrc"),
+    *("-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-Werror", "-Icsrc"),
+)
+# What zig compiles for, and whose files.
+TARGETS = {
+    "x86_64-macos": "darwin",
+    "aarch64-macos": "darwin",
+    "x86_64-windows-gnu": "win32",
+    "aarch64-windows-gnu": "win32",
+    "x86_64-linux-musl": "linux",
+    "aarch64-linux-musl": "linux",
+    "aarch64-linux-gnu": "linux",
+    "s390x-linux-musl": "linux",
+}
+# Where the decoders are run too, and by what on another processor. s390x is big-endian.
+EMULATORS = {
+    "x86_64-linux-musl": "qemu-x86_64",
+    "aarch64-linux-musl": "qemu-aarch64",
+    "s390x-linux-musl": "qemu-s390x",
+}
+# tests/native/decoders.c knows them by these names.
+DECODERS = (
+    *("sock_diag", "unix_diag", "procnet", "procstat", "uring_files", "rtnl_link"),
+    *("pcblist", "port_bitmap", "procargs", "ip_helper", "excluded_range"),
 )
 # Most random situations are judged by `tests` and `situations`.
 FEW_SITUATIONS = {"BINDCHECK_SITUATIONS": "200"}
@@ -41,13 +64,13 @@ NOT_IN_6_1 = "Landlock for the network, io_uring that names its files"
 # What is about text and bytes, which every kernel leaves as they are, and what measures
 # how much traffic an interpreted processor can carry.
 ANY_KERNEL = (
-    *("command", "contract", "decoders", "error_text", "harmless", "holder_decoders"),
-    *("leaks", "real_servers", "recording", "redirections", "sanitize", "schema"),
-    *("target", "unix_decoder"),
+    *("command", "contract", "decoders", "error_text", "golden", "harmless"),
+    *("holder_decoders", "leaks", "pcblist", "real_servers", "recording"),
+    *("redirections", "sanitize", "schema", "target", "unix_decoder"),
 )
 # Hundreds of sockets or addresses for one test.
 TOO_MANY = ("many_addresses", "bind_bhash")
-SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all"
+SANITIZERS = "address,undefined"
 
 
 @nox.session
@@ -65,18 +88,78 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check")
     session.run("codespell")
     session.run("validate-pyproject", "pyproject.toml")
-    code = sorted(str(file) for file in Path("csrc").rglob("*.[ch]"))
+    folders = (Path("csrc"), Path("tests"))
+    code = sorted(str(file) for one in folders for file in one.rglob("*.[ch]"))
     session.run("clang-format", "--dry-run", "--Werror", *code)
     for compiler, system in COMPILERS.items():
-        if shutil.which(compiler):
-            session.run(compiler, *STRICT, *c_files(system), external=True)
-        elif os.environ.get("CI"):
-            session.error(f"{compiler} is not installed, and CI must use it")
-        else:
-            session.warn(f"SKIPPED: {compiler} is not installed")
+        if is_installed(session, compiler):
+            check = (compiler, *STRICT, "-fsyntax-only")
+            session.run(*check, *c_files(system), external=True)
     analysed = c_files(sys.platform)
     session.run("clang-tidy", "--quiet", *analysed, "--", "-std=c11", "-Icsrc")
     session.run("pytest", "-p", "no:cacheprovider", "checks")
+
+
+@nox.session
+def cross(session: nox.Session) -> None:
+    """Compile for every system, and run the decoders on other processors."""
+    install_group(session, "cross")
+    out = Path(session.create_tmp())
+    zig = (str(Path(session.bin, "python")), "-m", "ziglang", "cc", *STRICT, "-O2")
+    commands: list[tuple[str, ...]] = []
+    for target, system in TARGETS.items():
+        # A linker that is told so misses functions that nobody wrote.
+        whole = () if system != "linux" else ("-Wl,-z,defs",)
+        libraries = [f"-l{name}" for name in FILES["LIBRARIES"].get(system, ())]
+        result = ("-shared", *whole, "-o", str(out / f"{target}.library"))
+        sources = (*c_files(system), *libraries)
+        commands.append((*zig, "-target", target, *result, *sources))
+    for target in EMULATORS:
+        result = ("-static", "-o", str(out / f"decoders-{target}"))
+        commands.append((*zig, "-target", target, *result, *decoder_files("native")))
+    names = ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")
+    run_all(session, commands, env=dict.fromkeys(names, str(out / "zig")))
+
+    recorded = sorted(Path("tests", "data").glob("*/*.bin"))
+    texts = [Path("tests", "data", "expected", f"{one.stem}.txt") for one in recorded]
+    expected = "".join(text.read_text("ascii") for text in texts)
+    for target, emulator in EMULATORS.items():
+        program = [str(out / f"decoders-{target}")]
+        if sys.platform != "linux" or not target.startswith(platform.machine()):
+            if not is_installed(session, emulator):
+                continue
+            program.insert(0, emulator)
+        files = [str(file) for file in recorded]
+        printed = output_of(session, *program, *files)
+        if printed != expected:
+            session.error(f"{target} decodes otherwise:\n{printed}")
+        checked = output_of(session, *program, "--check", *files).strip()
+        session.log(f"{target}: {len(files)} files as expected, {checked}")
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Give each decoder what libFuzzer makes up, for 10 s or the seconds given."""
+    if not is_installed(session, "clang"):
+        return
+    seconds = session.posargs[0] if session.posargs else "10"
+    out = Path(session.create_tmp())
+    program = str(out / "decoders")
+    flags = ("-g", "-O1", f"-fsanitize=fuzzer,{SANITIZERS}")
+    compile_it = ("clang", *STRICT, *flags, "-fno-sanitize-recover=all")
+    session.run(*compile_it, "-o", program, *decoder_files("fuzz"), external=True)
+    commands: list[tuple[str, ...]] = []
+    for decoder in DECODERS:
+        corpus = out / f"corpus-{decoder}"
+        corpus.mkdir(exist_ok=True)
+        for file in Path("tests", "data").glob(f"*/{decoder}-*.bin"):
+            # In front of the bytes what tests/fuzz/decoders.c wants to be told.
+            (corpus / file.name).write_bytes(b"\x00\x07" + file.read_bytes())
+        found = f"-artifact_prefix={out}/{decoder}-"
+        limits = (f"-max_total_time={seconds}", "-timeout=10", found)
+        name = f"BINDCHECK_FUZZ={decoder}"
+        commands.append(("env", name, program, *limits, str(corpus)))
+    run_all(session, commands)
 
 
 @nox.session
@@ -95,7 +178,8 @@ def sanitize(session: nox.Session) -> None:
     """Run the whole test suite with the C code under ASan and UBSan (Linux)."""
     install_group(session, "package")
     # CPython builds extensions with -DNDEBUG: without -UNDEBUG assert() is dead.
-    flags = f"{SANITIZERS} -fno-omit-frame-pointer -O1 -g -UNDEBUG"
+    flags = f"-fsanitize={SANITIZERS} -fno-sanitize-recover=all"
+    flags += " -fno-omit-frame-pointer -O1 -g -UNDEBUG"
     with tempfile.TemporaryDirectory() as out:
         built = build(session, Path(out), CFLAGS=flags, LDFLAGS=flags)
         session.install(f"{built}[test]")
@@ -238,6 +322,50 @@ def install_group(session: nox.Session, group: str) -> None:
     session.install(*nox.project.dependency_groups(PYPROJECT, group))
 
 
+def is_installed(session: nox.Session, program: str) -> bool:
+    """Whether a program of the system is there; CI must have all of them."""
+    if shutil.which(program):
+        return True
+    if os.environ.get("CI"):
+        session.error(f"{program} is not installed, and CI must use it")
+    session.warn(f"SKIPPED: {program} is not installed")
+    return False
+
+
+def run_all(
+    session: nox.Session,
+    commands: list[tuple[str, ...]],
+    env: dict[str, str] | None = None,
+) -> None:
+    """Run programs side by side; print of each that fails what it said."""
+
+    def run(command: tuple[str, ...]) -> bool:
+        done = subprocess.run(
+            command,
+            env={**os.environ, **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode != 0:
+            session.warn(f"{' '.join(command)}\n{done.stdout}")
+        return done.returncode == 0
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        worked = list(pool.map(run, commands))
+    session.log(f"{sum(worked)} of {len(commands)} worked")
+    if not all(worked):
+        session.error("see above")
+
+
+def decoder_files(folder: str) -> list[str]:
+    """Return the decoders, with the program of a folder of tests that runs them."""
+    files = (*Path("tests", folder).glob("*.c"), *Path("csrc", "decode").glob("*.c"))
+    return sorted(str(file) for file in files)
+
+
 def c_files(system: str) -> list[str]:
     """Return the C files that a system compiles."""
     here = Path.cwd()
@@ -253,5 +381,9 @@ def build(session: nox.Session, out: Path, **env: str) -> Path:
 
 def gcc_library(session: nox.Session, name: str) -> str:
     """Return the path of a run-time library of gcc."""
-    option = f"-print-file-name={name}"
-    return str(session.run("gcc", option, external=True, silent=True)).strip()
+    return output_of(session, "gcc", f"-print-file-name={name}").strip()
+
+
+def output_of(session: nox.Session, *command: str) -> str:
+    """Run a program that is not this environment's; return what it prints."""
+    return str(session.run(*command, external=True, silent=True, log=False))

@@ -21,6 +21,7 @@ typedef struct {
     size_t length;
     const char *variant;
     int big_endian;
+    uint16_t port; /* 0: all */
     size_t capacity;
     int prints;
 } job;
@@ -33,8 +34,8 @@ static int is_variant(const job *of, const char *text)
 /* Exactly as many as there is room for, so that a tool sees a row too many. */
 static void *rows_of(const job *of, size_t size)
 {
-    void *rows = calloc(of->capacity > 0 ? of->capacity : 1, size);
-    if (rows == NULL) {
+    void *rows = calloc(of->capacity, size);
+    if (rows == NULL && of->capacity > 0) {
         abort();
     }
     return rows;
@@ -138,8 +139,8 @@ static void sock_diag(const job *of)
     bc_decode_status told = {0};
     size_t count = 0;
     int status =
-        bc_decode_sock_diag(of->bytes, of->length, of->big_endian, protocol_of(of), 0,
-                            rows, of->capacity, &count, &told);
+        bc_decode_sock_diag(of->bytes, of->length, of->big_endian, protocol_of(of),
+                            of->port, rows, of->capacity, &count, &told);
     print_sockets(of, rows, status, count, &told);
 }
 
@@ -149,8 +150,8 @@ static void pcblist(const job *of)
     bc_decode_status told = {0};
     size_t count = 0;
     int status =
-        bc_decode_pcblist(of->bytes, of->length, of->big_endian, protocol_of(of), 0,
-                          rows, of->capacity, &count, &told);
+        bc_decode_pcblist(of->bytes, of->length, of->big_endian, protocol_of(of),
+                          of->port, rows, of->capacity, &count, &told);
     print_sockets(of, rows, status, count, &told);
 }
 
@@ -162,8 +163,8 @@ static void procnet(const job *of)
     size_t consumed = 0;
     int family = strchr(of->variant, '6') != NULL ? BC_FAMILY_INET6 : BC_FAMILY_INET;
     int status = bc_decode_proc_net(of->bytes, of->length, of->big_endian, family,
-                                    protocol_of(of), 0, rows, of->capacity, &count,
-                                    &consumed, &told);
+                                    protocol_of(of), of->port, rows, of->capacity,
+                                    &count, &consumed, &told);
     print_sockets(of, rows, status, count, &told);
 }
 
@@ -178,8 +179,8 @@ static void ip_helper(const job *of)
     for (int i = 0; i < (int)(sizeof LAYOUTS / sizeof LAYOUTS[0]); i++) {
         layout = is_variant(of, LAYOUTS[i]) ? BC_TABLE_TCP4 + i : layout;
     }
-    status = bc_decode_ip_helper(of->bytes, of->length, layout, 0, rows, of->capacity,
-                                 &count);
+    status = bc_decode_ip_helper(of->bytes, of->length, layout, of->port, rows,
+                                 of->capacity, &count);
     print_sockets(of, rows, status, count, NULL);
 }
 
