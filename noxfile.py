@@ -66,7 +66,8 @@ NOT_IN_6_1 = "Landlock for the network, io_uring that names its files"
 ANY_KERNEL = (
     *("command", "contract", "decoders", "error_text", "golden", "harmless"),
     *("holder_decoders", "leaks", "pcblist", "real_servers", "recording"),
-    *("redirections", "sanitize", "schema", "target", "unix_decoder"),
+    *("redirections", "restricted_ports", "sanitize", "schema", "target"),
+    "unix_decoder",
 )
 # Hundreds of sockets or addresses for one test.
 TOO_MANY = ("many_addresses", "bind_bhash")
