@@ -56,20 +56,20 @@ static void add_holder(bc_owners *owners, int32_t pid, int32_t fd,
     holder.inode = socket->soi_so;
     holder.pid = holder.tid = pid;
     holder.fd = fd;
-    holder.reuse_address = (options & (unsigned)SO_REUSEADDR) != 0;
-    holder.reuse_port = (options & (unsigned)SO_REUSEPORT) != 0;
+    holder.reuse_address = (int8_t)((options & (unsigned)SO_REUSEADDR) != 0);
+    holder.reuse_port = (int8_t)((options & (unsigned)SO_REUSEPORT) != 0);
     holder.v6only = -1;
     if (socket->soi_family == AF_INET6 &&
         (socket->soi_kind == SOCKINFO_IN || socket->soi_kind == SOCKINFO_TCP)) {
         /* tcp_sockinfo begins with an in_sockinfo */
-        holder.v6only = (socket->soi_proto.pri_in.insi_flags & V6ONLY) != 0;
+        holder.v6only = (int8_t)((socket->soi_proto.pri_in.insi_flags & V6ONLY) != 0);
     }
     holder.options_read = 1;
     if (socket->soi_protocol == IPPROTO_TCP || socket->soi_protocol == IPPROTO_UDP) {
         (void)bc__copy_text(socket->soi_protocol == IPPROTO_TCP ? "TCP" : "UDP",
                             holder.protocol, sizeof holder.protocol);
     }
-    holder.close_on_exec = (info->pfi.fi_status & PROC_FP_CLEXEC) != 0;
+    holder.close_on_exec = (int8_t)((info->pfi.fi_status & PROC_FP_CLEXEC) != 0);
     holder.waits = BC_WAITS_UNKNOWN;
     if (owners->holder_count < owners->holder_capacity) {
         owners->holders[owners->holder_count] = holder;
@@ -198,7 +198,7 @@ int bc_find_owners(const uint64_t *inodes, size_t inode_count, bc_owners *owners
 
     reset(owners);
     owners->available = pids != NULL;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; pids != NULL && i < count; i++) {
         if (pids[i] > 0) { /* 0 is the kernel */
             scan_process(&job, pids[i]);
         }

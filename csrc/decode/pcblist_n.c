@@ -171,8 +171,8 @@ static void decode_socket(const record *socket, int big_endian, bc_socket *row)
         return;
     }
     if (has(socket, SOCKET_OPTIONS, 4)) {
-        row->reuse_address = (options & DARWIN_SO_REUSEADDR) != 0;
-        row->reuse_port = (options & DARWIN_SO_REUSEPORT) != 0;
+        row->reuse_address = (int8_t)((options & DARWIN_SO_REUSEADDR) != 0);
+        row->reuse_port = (int8_t)((options & DARWIN_SO_REUSEPORT) != 0);
     }
     if (has(socket, SOCKET_UID, 4)) {
         row->uid = word_at(socket, SOCKET_UID, big_endian);
@@ -210,7 +210,7 @@ static int decode_row(const group *from, int big_endian, int32_t protocol,
     decode_endpoint(pcb, 1, family, &row->remote);
     if (family == BC_FAMILY_INET6 && long_at(&from->pcb, PCB_HANDLE, big_endian) != 0) {
         uint32_t flags = word_at(&from->pcb, PCB_FLAGS, big_endian);
-        row->v6only = (flags & IN6P_IPV6_V6ONLY) != 0;
+        row->v6only = (int8_t)((flags & IN6P_IPV6_V6ONLY) != 0);
     }
     decode_socket(&from->socket, big_endian, row);
     return 1;

@@ -18,7 +18,7 @@ int bc__decode_procargs(const uint8_t *bytes, size_t length, int big_endian,
 {
     const uint8_t *start = bytes + NUMBER;
     const uint8_t *end = bytes + length;
-    const uint8_t *at = start;
+    const uint8_t *at;
     uint32_t left = 0;
 
     if (length < NUMBER) {

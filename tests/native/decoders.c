@@ -383,7 +383,7 @@ static int decode_file(const char *path, int checks)
     job of = {.bytes = bytes, .capacity = ROWS, .prints = 1};
 
     if (file == NULL) {
-        fprintf(stderr, "%s cannot be read\n", path);
+        (void)fprintf(stderr, "%s cannot be read\n", path);
         return 1;
     }
     of.length = fread(bytes, 1, sizeof bytes, file);
@@ -405,7 +405,7 @@ static int decode_file(const char *path, int checks)
         }
         return 0;
     }
-    fprintf(stderr, "%s: no decoder has this name\n", name);
+    (void)fprintf(stderr, "%s: no decoder has this name\n", name);
     return 1;
 }
 
