@@ -25,7 +25,7 @@ def build(folder: Path) -> Path:
     program = folder / "probe.exe"
     libraries = [f"-l{one}" for one in files["LIBRARIES"]["win32"]]
     sources = [
-        ROOT / "tests" / "native" / "windows_probe.c",
+        ROOT / "tests" / "wine" / "probe.c",
         *files["c_files"]("win32"),
     ]
     subprocess.run(
