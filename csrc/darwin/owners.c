@@ -77,34 +77,42 @@ static void add_holder(bc_owners *owners, int32_t pid, int32_t fd,
     owners->holder_count++;
 }
 
+/* What proc_pidinfo says of the descriptors; -1 with errno set. It says 0 for both no
+ * descriptors and a failure. */
+static ptrdiff_t ask_descriptors(int32_t pid, void *out, size_t room)
+{
+    int got;
+    errno = 0;
+    got = proc_pidinfo(pid, PROC_PIDLISTFDS, 0, out, (int)room);
+    return got < 0 || (got == 0 && errno != 0) ? -1 : got;
+}
+
 /* The descriptors of a process into job->descriptors; how many, or -1 with errno set.
  */
 static ptrdiff_t list_descriptors(scan_job *job, int32_t pid)
 {
     for (int i = 0; i < TRIES; i++) {
-        int got = 0;
-        errno = 0;
-        if (job->room > 0) {
-            got =
-                proc_pidinfo(pid, PROC_PIDLISTFDS, 0, job->descriptors, (int)job->room);
-            if (got < 0 || (got == 0 && errno != 0)) {
-                return -1;
-            }
-            if ((size_t)got < job->room) {
-                return got / (ptrdiff_t)sizeof *job->descriptors;
-            }
+        ptrdiff_t got = ask_descriptors(pid, NULL, 0);
+        size_t wanted = (size_t)got + SLACK * sizeof *job->descriptors;
+        if (got < 0) {
+            return -1;
         }
-        /* A list that fills its room may go on. */
-        job->room = 2 * job->room + SLACK * sizeof *job->descriptors;
-        free(job->descriptors);
-        job->descriptors = malloc(job->room);
+        if (job->room < wanted) {
+            free(job->descriptors);
+            job->descriptors = malloc(wanted);
+            job->room = job->descriptors == NULL ? 0 : wanted;
+        }
         if (job->descriptors == NULL) {
-            job->room = 0;
             errno = ENOMEM;
             return -1;
         }
+        got = ask_descriptors(pid, job->descriptors, job->room);
+        /* A list that fills its room may go on. */
+        if (got < 0 || (size_t)got < job->room) {
+            return got < 0 ? -1 : got / (ptrdiff_t)sizeof *job->descriptors;
+        }
     }
-    errno = ENOMEM;
+    errno = EAGAIN;
     return -1;
 }
 
