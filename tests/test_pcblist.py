@@ -232,6 +232,24 @@ class TestRows:
         assert found["v6only"] == 0
 
     @both_orders
+    def test_family_is_that_of_the_socket(self, order: str) -> None:
+        both = pcblist.IPV4 | pcblist.IPV6
+        found = only(Row(local=LOOPBACK, versions=both), order)
+        assert (found["local"], found["v6only"]) == (LOOPBACK, -1)
+        found = only(Row(local=("::1", 80), versions=both), order)
+        assert (found["local"], found["v6only"]) == (("::1", 80), 0)
+
+    @both_orders
+    def test_without_a_socket_the_versions_tell_the_family(self, order: str) -> None:
+        expected = {pcblist.IPV4: "0.0.0.1", pcblist.IPV6: "::1", 3: "::1"}
+        for versions, address in expected.items():
+            pcb = Row(local=("::1", 80), versions=versions).pcb(order)
+            (found,) = decode(table(order, pcb), order).rows
+            assert found["local"] == (address, 80)
+        pcb = Row(local=("::1", 80), versions=pcblist.MAPPED).pcb(order)
+        assert decode(table(order, pcb), order).count == 0
+
+    @both_orders
     def test_mapped_bytes_stay(self, order: str) -> None:
         found = only(Row(local=("::ffff:127.0.0.1", 8080)), order)
         assert found["local"] == (str(ipaddress.ip_address("::ffff:7f00:1")), 8080)

@@ -24,7 +24,7 @@ int bc_decode_port_bitmap(const uint8_t *bytes, size_t length, bc_port_range *ou
     while (port < ports) {
         bc_port_range range;
         if (!is_set(bytes, port)) {
-            port += bytes[port / 8] == 0 ? 8 - port % 8 : 1;
+            port += bytes[port / 8] == 0 ? 8 : 1; /* met at its first bit only */
             continue;
         }
         memset(&range, 0, sizeof range);

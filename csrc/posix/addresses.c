@@ -38,6 +38,22 @@ static uint8_t prefix_of(const struct sockaddr *mask, int family)
     return bits;
 }
 
+/* Systems of KAME's family leave the zone of a link-local address in its second word
+ * (ifconfig's in6_fillscopeid). */
+static void take_zone_out(bc_endpoint *address)
+{
+#if defined(__APPLE__)
+    uint8_t *bytes = address->address;
+    if (address->family == BC_FAMILY_INET6 && bytes[0] == 0xfe &&
+        (bytes[1] & 0xc0) == 0x80 && (bytes[2] | bytes[3]) != 0) {
+        address->scope_id = (uint32_t)bytes[2] << 8 | bytes[3];
+        bytes[2] = bytes[3] = 0;
+    }
+#else
+    (void)address;
+#endif
+}
+
 int bc_list_addresses(bc_interface_address *out, size_t capacity, size_t *count,
                       bc_error *error)
 {
@@ -63,6 +79,7 @@ int bc_list_addresses(bc_interface_address *out, size_t capacity, size_t *count,
         if (bc__from_sockaddr(one->ifa_addr, length, &row.address) == 0) {
             continue;
         }
+        take_zone_out(&row.address);
         row.index = if_nametoindex(one->ifa_name);
         row.up = (one->ifa_flags & (unsigned)IFF_UP) != 0;
         row.running = (one->ifa_flags & (unsigned)IFF_RUNNING) != 0;
