@@ -147,6 +147,13 @@ def udp_of_macos(order: str) -> bytes:
     return pcblist.table(order, *groups, after=8)
 
 
+def wrong_tcp_of_macos(order: str) -> bytes:
+    """A record that says it has no length, behind two sockets."""
+    row = pcblist.Row(local=("127.0.0.1", 8080)).records(order)
+    wrong = pcblist.record(order, pcblist.PCB, bytes(96), length=0)
+    return pcblist.table(order, row, row, wrong)
+
+
 def every_file() -> dict[str, bytes]:
     """The bytes of each file, by its path in tests/data."""
     path = b"/opt/python/bin/python3"
@@ -170,6 +177,13 @@ def every_file() -> dict[str, bytes]:
                 order, path, *arguments, environment=(b"HOME=/root",)
             ),
             f"darwin/procargs-empty-{name}.bin": pcblist.procargs(order, path, b""),
+            # A number that cannot be, more than there are, and a path without end.
+            f"darwin/procargs-negative-{name}.bin": struct.pack(order + "i", -2)
+            + pcblist.procargs(order, path, b"python3")[4:],
+            f"darwin/procargs-fewer-{name}.bin": struct.pack(order + "i", 9)
+            + pcblist.procargs(order, path, b"python3", b"-m")[4:],
+            f"darwin/procargs-endless-{name}.bin": struct.pack(order + "i", 1) + path,
+            f"darwin/pcblist-tcp_wrong-{name}.bin": wrong_tcp_of_macos(order),
         }
     return files
 
