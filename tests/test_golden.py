@@ -169,8 +169,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class TestProgram:
     @every
     def test_prints_what_is_expected(self, program: Path, file: Path) -> None:
-        done = subprocess.run([program, file], capture_output=True, check=True)
-        assert done.stdout.decode("ascii") == expected(file)
+        command = [str(program), str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout == expected(file)
 
     def test_outlives_cut_and_changed_files(self, program: Path) -> None:
         command = [str(program), "--check", *map(str, FILES)]
