@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 # What is about one system is collected there alone.
 collect_ignore = [
     f"test_{name}.py"
-    for name, system in (("darwin", "darwin"), ("windows", "win32"))
+    for name, system in (
+        ("darwin", "darwin"),
+        ("darwin_backend", "darwin"),
+        ("windows", "win32"),
+    )
     if sys.platform != system
 ]
 # It builds a program of its own: `nox -s wine`, or with BINDCHECK_WINE=1.
