@@ -45,6 +45,16 @@ static size_t lay_out(const bc_name_request *request, uint8_t *address)
     return length;
 }
 
+/* Not every system tells how long a path is: some give the whole of sun_path, with
+ * zeros behind the NUL that ends it. In an abstract name zeros count. */
+static void cut_padding(bc_name_result *result)
+{
+    while (result->name[0] != 0 && result->name[result->length - 1] == 0 &&
+           result->name[result->length - 2] == 0) {
+        result->length--;
+    }
+}
+
 static void read_name(bc__handle handle, int family, bc_name_result *result)
 {
     uint8_t address[128] = {0};
@@ -60,6 +70,7 @@ static void read_name(bc__handle handle, int family, bc_name_result *result)
     } else if ((size_t)length > HEAD && (size_t)length <= sizeof address) {
         result->length = (uint32_t)((size_t)length - HEAD);
         memcpy(result->name, address + HEAD, result->length);
+        cut_padding(result);
     }
 }
 

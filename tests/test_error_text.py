@@ -11,6 +11,7 @@ import sys
 import pytest
 
 import bindcheck
+from bindcheck._native import ffi, lib
 
 ALIASES = {"EWOULDBLOCK": "EAGAIN", "EDEADLOCK": "EDEADLK", "ENOTSUP": "EOPNOTSUPP"}
 
@@ -58,3 +59,58 @@ def test_look_up_errors_have_a_domain_of_their_own() -> None:
 def test_what_cannot_be_a_number_is_refused(code: int, domain: str) -> None:
     with pytest.raises(ValueError, match=r"nonsense|2147483648"):
         bindcheck.native_code(code, domain=domain)
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "text"),
+    [
+        (10013, "WSAEACCES", "An attempt was made to access a socket in a way "),
+        (10048, "WSAEADDRINUSE", "Only one usage of each socket address "),
+        (10049, "WSAEADDRNOTAVAIL", "The requested address is not valid in its "),
+        (10022, "WSAEINVAL", "An argument is not valid"),
+        (10038, "WSAENOTSOCK", "The operation was tried on something that is not"),
+        (10047, "WSAEAFNOSUPPORT", "The address family is not supported"),
+        (10093, "WSANOTINITIALISED", "WSAStartup was not called"),
+        (11001, "WSAHOST_NOT_FOUND", "The host is not known."),
+    ],
+)
+def test_winsock_is_named_on_every_system(code: int, name: str, text: str) -> None:
+    domain = lib.BC_DOMAIN_WINSOCK
+    assert ffi.string(lib.bc_error_name(domain, code)) == name.encode()
+    reference = ffi.string(lib.bc_error_reference(domain, code))
+    assert reference.startswith(text.encode())
+
+
+def test_each_winsock_name_has_a_text() -> None:
+    """From what the header names, all numbers, and each of them once."""
+    domain = lib.BC_DOMAIN_WINSOCK
+    found = {
+        code: (lib.bc_error_name(domain, code), lib.bc_error_reference(domain, code))
+        for code in (*range(1, 1200), *range(9900, 11100), -1, 2**31 - 1, -(2**31))
+    }
+    named = {
+        code: (ffi.string(name), ffi.string(text))
+        for code, (name, text) in found.items()
+        if name != ffi.NULL
+    }
+    assert {code for code, (_, text) in found.items() if text != ffi.NULL} == set(named)
+    assert len({name for name, _ in named.values()}) == len(named) > 60
+    for name, text in named.values():
+        assert name.startswith(b"WSA")
+        assert text.endswith(b".")
+
+
+def test_names_of_what_other_functions_of_windows_return() -> None:
+    domain = lib.BC_DOMAIN_WIN32
+    assert ffi.string(lib.bc_error_name(domain, 5)) == b"ERROR_ACCESS_DENIED"
+    assert lib.bc_error_name(domain, 10048) == ffi.NULL
+    assert lib.bc_error_reference(domain, 5) == ffi.NULL
+    assert lib.bc_error_reference(lib.BC_DOMAIN_ERRNO, 98) == ffi.NULL
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has texts of its own")
+@pytest.mark.parametrize("domain", [lib.BC_DOMAIN_WINSOCK, lib.BC_DOMAIN_WIN32])
+def test_other_systems_have_no_text_of_windows(domain: int) -> None:
+    text = ffi.new("char[]", b"before")
+    assert lib.bc_error_message(domain, 10048, text, 7) == lib.BC_E_UNSUPPORTED
+    assert ffi.string(text) == b""

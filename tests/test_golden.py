@@ -119,6 +119,10 @@ def decoded(file: Path) -> Iterator[str]:
         word, rows, told = "process", room("bc_proc_stat"), False
         answer = _lib.bc_decode_proc_stat(*head, rows)
         count[0] = 1
+    elif decoder == "ip_helper":
+        word, rows, told = "socket", room("bc_socket"), False
+        layout = getattr(_lib, f"BC_TABLE_{variant.upper()}")
+        answer = _lib.bc_decode_ip_helper(*head, layout, 0, rows, CAPACITY, count)
     else:
         assert decoder == "port_bitmap"
         word, rows, told = "range", room("bc_port_range"), False
@@ -135,7 +139,7 @@ def decoded(file: Path) -> Iterator[str]:
 # What has no rows of fields, or is no function of the module, the program alone tries.
 ROWS = {
     *("sock_diag", "pcblist", "procnet", "unix_diag", "rtnl_link", "procstat"),
-    "port_bitmap",
+    *("port_bitmap", "ip_helper"),
 }
 with_rows = pytest.mark.parametrize(
     "file",

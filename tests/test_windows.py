@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import socket
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,10 +22,8 @@ from bindcheck.words import (
     Verdict,
 )
 from tests.support.server import server
+from tests.support.windows_matrix import answers
 
-MICROSOFT = json.loads(
-    (Path(__file__).parent / "data" / "windows" / "bind.json").read_text("utf-8")
-)
 NAMES = {"default": None, "reuse": "SO_REUSEADDR", "exclusive": "SO_EXCLUSIVEADDRUSE"}
 CODES = {"ok": "ok", "WSAEADDRINUSE": 10048, "WSAEACCES": 10013}
 
@@ -52,22 +48,19 @@ def bound(mode: str, *, wildcard: bool, port: int = 0) -> socket.socket:
     return made
 
 
-CELLS = [
-    (holder, new, answer)
-    for holder, row in MICROSOFT["same user"].items()
-    for new, answer in row.items()
-]
+CELLS = list(answers(same_user=True).items())
 
 
-@pytest.mark.parametrize(("holder", "new", "answer"), CELLS)
-def test_table_of_microsoft_is_so(holder: str, new: str, answer: str) -> None:
-    mode, place = holder.split()
-    new_mode, new_place = new.split()
+@pytest.mark.parametrize(("cell", "answer"), CELLS)
+def test_table_of_microsoft_is_so(
+    cell: tuple[str, bool, str, bool], answer: str
+) -> None:
+    mode, wildcard, new_mode, new_wildcard = cell
     told: object = "ok"
-    with bound(mode, wildcard=place == "W") as one:
+    with bound(mode, wildcard=wildcard) as one:
         port = one.getsockname()[1]
         try:
-            bound(new_mode, wildcard=new_place == "W", port=port).close()
+            bound(new_mode, wildcard=new_wildcard, port=port).close()
         except OSError as error:
             told = getattr(error, "winerror", None)
     assert told == CODES[answer]

@@ -136,6 +136,12 @@ static uint32_t scope_of(const uint8_t *bytes)
     return host < network ? host : network;
 }
 
+/* fe80::/10. Other addresses belong to no interface; Wine has a number there too. */
+static int is_link_local(const uint8_t *address)
+{
+    return address[0] == 0xfe && (address[1] & 0xc0) == 0x80;
+}
+
 static void read_endpoint(const uint8_t *row, uint16_t family, int address, int scope,
                           int port, bc_endpoint *out)
 {
@@ -147,7 +153,7 @@ static void read_endpoint(const uint8_t *row, uint16_t family, int address, int 
     memcpy(out->address, row + address, family == BC_FAMILY_INET ? 4 : 16);
     /* In network byte order; "the upper 16 bits may contain uninitialized data". */
     out->port = bc__u16(row + port, 1);
-    if (scope != NONE) {
+    if (scope != NONE && is_link_local(out->address)) {
         out->scope_id = scope_of(row + scope);
     }
 }

@@ -65,9 +65,9 @@ static int describe(const IP_ADAPTER_ADDRESSES *adapter,
         return 0;
     }
     out->address.port = 0;
-    /* IfIndex is 0 where IPv4 is off, Ipv6IfIndex where IPv6 is. */
-    out->index = out->address.family == BC_FAMILY_INET6 ? adapter->Ipv6IfIndex
-                                                        : adapter->IfIndex;
+    /* One of the two is 0 where its family is off, and Wine has the first alone; where
+     * both are told, they agree. */
+    out->index = adapter->IfIndex != 0 ? adapter->IfIndex : adapter->Ipv6IfIndex;
     out->up = out->running = adapter->OperStatus == IfOperStatusUp;
     out->prefix =
         address->OnLinkPrefixLength <= 128 ? address->OnLinkPrefixLength : 255;

@@ -12,9 +12,9 @@
 
 /* csrc/winsock_codes.h has the numbers for every system; here they are the headers'. */
 #define SAME_NUMBER(name, number, text)                                                \
-    _Static_assert(name == number, #name " is another number");
+    _Static_assert((name) == (number), #name " is another number");
 #define SAME_NUMBER_32(name, number)                                                   \
-    _Static_assert(name == number, #name " is another number");
+    _Static_assert((name) == (number), #name " is another number");
 BC__WINSOCK_MAP(SAME_NUMBER)
 BC__WIN32_MAP(SAME_NUMBER_32)
 

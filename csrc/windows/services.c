@@ -33,7 +33,7 @@ int bc_service_name(int32_t pid, uint32_t tag, char *out, size_t capacity)
     if (pid <= 0 || tag == 0) {
         return BC_E_UNSUPPORTED;
     }
-    bc__find_function(L"advapi32.dll", "I_QueryTagInformation", &ask);
+    bc__find_function(L"advapi32.dll", "I_QueryTagInformation", (void *)&ask);
     if (ask == NULL) {
         return BC_E_UNSUPPORTED;
     }

@@ -169,7 +169,7 @@ static DWORD read_bound(listing_job *job, const char *name, ULONG family, int la
     DWORD error;
     SIZE_T size;
 
-    bc__find_function(L"iphlpapi.dll", name, &list_bound);
+    bc__find_function(L"iphlpapi.dll", name, (void *)&list_bound);
     if (list_bound == NULL || heap == NULL) {
         return ERROR_PROC_NOT_FOUND;
     }

@@ -51,5 +51,5 @@ void bc__find_function(const WCHAR *library, const char *name, void *out)
     HMODULE module = GetModuleHandleW(library);
     FARPROC found = module == NULL ? NULL : GetProcAddress(module, name);
     /* ISO C has no cast from one to the other that keeps every compiler quiet. */
-    memcpy(out, &found, sizeof found);
+    memcpy(out, (const void *)&found, sizeof found);
 }

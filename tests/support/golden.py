@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from tests.support import pcblist, wire
+from tests.support import pcblist, windows_tables, wire
 from tests.support.wire import BIG, LITTLE, attribute
 
 DATA = Path(__file__).parent.parent / "data"
@@ -162,6 +162,12 @@ def every_file() -> dict[str, bytes]:
         "linux/procstat-python-le.bin": wire.stat_line(name=b"a) b (", flags=0x400040),
         "linux/uring_files-ring-le.bin": RING,
         "darwin/port_bitmap-macos-le.bin": pcblist.bitmap(55555, 62742, 62743),
+        "windows/excluded_range-one-le.bin": b"cc570100",
+        "windows/excluded_range-hundred-le.bin": b"c3506400",
+        **{
+            f"windows/ip_helper-{name}-le.bin": table
+            for name, table in windows_tables.examples().items()
+        },
     }
     for name, order in ORDERS.items():
         files |= {

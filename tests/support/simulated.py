@@ -2,19 +2,17 @@
 
 What the product asks of the system is answered here: the tables, bind(), processes.
 bind() answers by Microsoft's two tables ("Using SO_REUSEADDR and SO_EXCLUSIVEADDRUSE",
-tests/data/windows/bind.json) and by macOS' in_pcbbind() (bsd/netinet/in_pcb.c, xnu
+tests/data/windows/matrix.toml) and by macOS' in_pcbbind() (bsd/netinet/in_pcb.c, xnu
 11417), written down once more and apart from the product's own rules.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import sys
 import types
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bindcheck import darwin, machine, names, native, observe, options, processes
@@ -33,6 +31,7 @@ from bindcheck.model import (
     Target,
 )
 from bindcheck.words import Domain, Family, Protocol, State, Step
+from tests.support.windows_matrix import answers
 
 if TYPE_CHECKING:
     import pytest
@@ -40,9 +39,7 @@ if TYPE_CHECKING:
 ANY = "0.0.0.0"  # noqa: S104 - an address in a table
 NOW = 1795600000.0  # 2026-11-24
 CREATED = NOW - 600
-MICROSOFT = json.loads(
-    (Path(__file__).parent.parent / "data" / "windows" / "bind.json").read_text("utf-8")
-)
+MICROSOFT = {same: answers(same_user=same) for same in (True, False)}
 _WINSOCK = {
     "WSAEACCES": (
         10013,
@@ -394,8 +391,7 @@ class Simulated:
         if any(first <= port <= last for first, last in self.refused):
             return "WSAEACCES"
         mode = "reuse" if options.reuse_address else "default"
-        mode = "exclusive" if options.exclusive else mode
-        new = f"{mode} {'S' if any(target.packed) else 'W'}"
+        new = ("exclusive" if options.exclusive else mode, not any(target.packed))
         for one in self.held:
             same_kind = one.protocol is target.protocol and one.port == port
             if not same_kind or len(one.packed) != len(target.packed):
@@ -406,11 +402,9 @@ class Simulated:
                 if options.exclusive:
                     return "WSAEADDRINUSE"
                 continue
-            user = "same user" if one.own else "other user"
-            holder = f"{one.mode} {'W' if one.wildcard else 'S'}"
-            answer = MICROSOFT[user][holder][new]
+            answer = MICROSOFT[one.own][one.mode, one.wildcard, *new]
             if answer != "ok":
-                return str(answer)
+                return answer
         return None
 
     def _darwin_bind(  # noqa: PLR0912 - as long as what it stands for

@@ -1,108 +1,107 @@
-"""The C core's Windows backend as a program, built with mingw-w64 and run by Wine."""
+"""The C core of Windows as a program (tests/wine/probe.c), run by Wine."""
 
 from __future__ import annotations
 
 import json
 import os
-import runpy
-import shutil
 import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from runpy import run_path
+from typing import Any
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
+TESTS = Path(__file__).parent.parent
+CSRC = TESTS.parent / "csrc"
 COMPILER = "x86_64-w64-mingw32-gcc"
-ROOT = Path(__file__).parent.parent.parent
-STREAM, DATAGRAM = 1, 2
-UNSET = -1
+# What probe.c plays instead of Windows.
+WRAPPED = (
+    *("bc__find_function", "GetExtendedTcpTable"),
+    *("__imp_WSASocketW", "__imp_WSACleanup"),
+)
+FLAGS = (
+    *("-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion"),
+    *("-Wvla", "-Werror", f"-I{CSRC}"),
+)
 
 
-def build(folder: Path) -> Path:
-    """Compile every C file of the backend, and the program that tests drive."""
-    files = runpy.run_path(str(ROOT / "csrc" / "sources.py"))
+def compile_program(folder: Path) -> Path:
+    """Compile and link probe.c and all files that Windows compiles."""
+    sources = run_path(str(CSRC / "sources.py"))
+    files = [TESTS / "wine" / "probe.c", *sources["c_files"]("win32")]
+    objects = [str(folder / f"{number}.o") for number in range(len(files))]
+    environment = clean_environment(folder)
+
+    def run(*arguments: str) -> None:
+        subprocess.run([COMPILER, *arguments], env=environment, check=True)
+
+    def compile_one(source: Path, made: str) -> None:
+        run(*FLAGS, "-c", "-o", made, str(source))
+
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        list(workers.map(compile_one, files, objects))
     program = folder / "probe.exe"
-    libraries = [f"-l{one}" for one in files["LIBRARIES"]["win32"]]
-    sources = [
-        ROOT / "tests" / "wine" / "probe.c",
-        *files["c_files"]("win32"),
-    ]
-    subprocess.run(
-        [COMPILER, "-std=c11", "-Wall", "-Wextra", "-Werror", "-static"]
-        + [str(one) for one in sources]
-        + ["-o", str(program), *libraries],
-        check=True,
-    )
+    wrapped = [f"-Wl,--wrap={name}" for name in WRAPPED]
+    libraries = [f"-l{name}" for name in sources["LIBRARIES"]["win32"]]
+    run("-static", *wrapped, "-o", str(program), *objects, *libraries)
     return program
 
 
+def clean_environment(home: Path) -> dict[str, str]:
+    """Neither a display nor what sanitizers preload, and a home that is ours.
+
+    Wine makes links into the home folder, and refuses one of another user.
+    """
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "WINEPREFIX": str(home / "prefix"),
+        "WINEARCH": "win64",
+        "WINEDEBUG": "-all",
+        # Neither Mono nor Gecko is asked for when the prefix is made.
+        "WINEDLLOVERRIDES": "mscoree,mshtml=",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
 class Wine:
-    """The program, running; a question is a line, an answer a line of JSON."""
+    """A prefix with the program in it; the first start makes it and takes seconds."""
 
-    def __init__(self, program: Path, folder: Path) -> None:
-        prefix = folder / "prefix"
-        prefix.mkdir()
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if name != "DISPLAY"},
-            "WINEPREFIX": str(prefix),
-            "WINEDEBUG": "-all",
-            "WINEDLLOVERRIDES": "mscoree,mshtml=",  # nothing to install
-        }
-        self.process = subprocess.Popen(
-            ["wine", str(program)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=self.environment,
-        )
+    def __init__(self, folder: Path) -> None:
+        self.environment = clean_environment(folder)
+        # The prefix is made while the compiler works.
+        with ThreadPoolExecutor(1) as worker:
+            made = worker.submit(self.start, "wineboot", "--init")
+            self.program = compile_program(folder)
+            made.result()
 
-    def __enter__(self) -> Self:
-        return self
+    def start(self, *command: str) -> str:
+        """Run a program of Windows that must succeed; returns what it printed."""
+        # Files, not pipes: what Wine leaves running for a while would keep those open.
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as trouble:
+            done = subprocess.run(
+                ["wine", *command],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=trouble,
+                timeout=180,
+                check=False,
+            )
+            for one in (out, trouble):
+                one.seek(0)
+            printed, troubles = out.read(), trouble.read()
+        assert done.returncode == 0, (command, printed, troubles)
+        return printed.decode("utf-8")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self.process.communicate()  # its standard input ends, and so does it
-        server = shutil.which("wineserver") or "/usr/lib/wine/wineserver64"
-        subprocess.run([server, "-k"], env=self.environment, check=False)
+    def run(self, *arguments: str) -> dict[str, Any]:
+        """What probe.c prints for a command."""
+        found = json.loads(self.start(str(self.program), *arguments))
+        assert isinstance(found, dict)
+        return found
 
-    def ask(self, *words: object) -> dict[str, Any]:
-        """Ask one thing."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(" ".join(str(one) for one in words) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        assert line, "the program under Wine has ended"
-        answer: dict[str, Any] = json.loads(line)
-        assert "usage" not in answer, words
-        return answer
-
-    def probe(self, address: str, port: int, **options: int) -> dict[str, Any]:
-        """bc_probe."""
-        return self.ask("probe", *_wanted(address, port, options))
-
-    def hold(self, address: str, port: int = 0, **options: int) -> dict[str, Any]:
-        """Open a socket by Winsock itself and keep it; gives its slot and port."""
-        return self.ask("hold", *_wanted(address, port, options))
-
-    def release(self, slot: int) -> None:
-        """Close what hold() opened."""
-        self.ask("release", slot)
-
-
-def _wanted(address: str, port: int, options: dict[str, int]) -> tuple[object, ...]:
-    return (
-        address,
-        port,
-        options.get("type", STREAM),
-        options.get("listens", 0),
-        options.get("reuse_address", UNSET),
-        options.get("exclusive", UNSET),
-        options.get("v6only", UNSET),
-    )
+    def stop(self) -> None:
+        """End what the prefix has running."""
+        subprocess.run(["wineserver", "-k"], env=self.environment, check=False)
+        subprocess.run(["wineserver", "-w"], env=self.environment, check=False)
