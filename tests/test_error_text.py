@@ -114,3 +114,12 @@ def test_other_systems_have_no_text_of_windows(domain: int) -> None:
     text = ffi.new("char[]", b"before")
     assert lib.bc_error_message(domain, 10048, text, 7) == lib.BC_E_UNSUPPORTED
     assert ffi.string(text) == b""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has texts of its own")
+def test_winsock_number_without_a_text_of_the_system_gets_ours() -> None:
+    found = bindcheck.native_code(10049, domain="winsock")
+    assert (found.domain, found.name) == ("winsock", "WSAEADDRNOTAVAIL")
+    assert found.message == "The requested address is not valid in its context."
+    nameless = bindcheck.native_code(4711, domain="winsock")
+    assert (nameless.name, nameless.message) == (None, "Unknown error 4711")

@@ -70,6 +70,10 @@ class Wine:
 
     def __init__(self, folder: Path) -> None:
         self.environment = clean_environment(folder)
+        # It stays a minute after each command: by itself it ends after seconds, and
+        # resets the connection of a command that comes just then.
+        Path(self.environment["WINEPREFIX"]).mkdir()
+        subprocess.run(["wineserver", "-p60"], env=self.environment, check=True)
         # The prefix is made while the compiler works.
         with ThreadPoolExecutor(1) as worker:
             made = worker.submit(self.start, "wineboot", "--init")
