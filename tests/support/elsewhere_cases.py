@@ -286,6 +286,21 @@ WINDOWS = [
 
 WINDOWS += [
     Case(
+        name="windows-no-port-left",
+        make=windows(
+            Held(
+                address="192.168.1.20",
+                port=50001,
+                pid=4121,
+                state=State.ESTABLISHED,
+                remote=("203.0.113.80", 443),
+            ),
+            ephemeral=(50001, 50001),
+            exhausted=True,
+        ),
+        target="0.0.0.0:0",
+    ),
+    Case(
         name="windows-unix-volume-without",
         make=windows(unix_says=(Step.BIND, "WSAEOPNOTSUPP")),
         target="unix:C:\\shop\\app.sock",
@@ -461,7 +476,30 @@ DARWIN = [
     ),
 ]
 
+WINDOWS += [
+    Case(
+        name="windows-no-memory",
+        make=windows(exhausted=True),
+        target="0.0.0.0:0",
+    ),
+]
 DARWIN += [
+    Case(
+        name="macos-no-port-left",
+        make=darwin(
+            Held(
+                address="192.168.1.20",
+                port=50001,
+                pid=4121,
+                uid=501,
+                state=State.ESTABLISHED,
+                remote=("203.0.113.80", 443),
+            ),
+            ephemeral=(50001, 50001),
+            exhausted=True,
+        ),
+        target="192.168.1.20:0",
+    ),
     Case(
         name="macos-unix-shared-folder",
         make=darwin(unix_says=(Step.BIND, "EPERM")),

@@ -153,6 +153,9 @@ class Simulated:
     unix_says: tuple[Step, str] | None = None
     """What a bind of a unix socket is told, and at which step; None: it works."""
     path: PathFacts = PathFacts(directory="/shop", writable=True)  # noqa: RUF009 - frozen
+    ephemeral: tuple[int, int] = (49152, 65535)
+    exhausted: bool = False
+    """No port of that range is left, or no memory for a socket."""
     bound_listed: bool = True
     sandboxed: bool = False
     calls: list[tuple[str, int, Options]] = field(default_factory=list)
@@ -191,7 +194,7 @@ class Simulated:
         if self.system == "win32":
             from bindcheck import windows
 
-            monkeypatch.setattr(windows, "dynamic_range", lambda: (49152, 65535))
+            monkeypatch.setattr(windows, "dynamic_range", lambda: self.ephemeral)
 
     def release(self) -> str:
         return {"win32": "10.0.26100", "darwin": "24.4.0"}[self.system]
@@ -222,7 +225,7 @@ class Simulated:
             user_namespace=None,
             owns_network_namespace=None,
             unprivileged_port_start=0 if windows else 1024,
-            ephemeral_range=(49152, 65535),
+            ephemeral_range=self.ephemeral,
             bind_v6only=windows,
             nonlocal_bind={Family.INET: None, Family.INET6: None},
             ipv6_available=True,
@@ -388,6 +391,8 @@ class Simulated:
         if datagram and target.packed == b"\xff\xff\xff\xff":
             return "WSAEACCES"
         port = target.port
+        if port == 0 and self.exhausted:
+            return "WSAENOBUFS"
         if any(first <= port <= last for first, last in self.refused):
             return "WSAEACCES"
         mode = "reuse" if options.reuse_address else "default"
@@ -419,7 +424,7 @@ class Simulated:
         if specific and not self._is_local(target.packed):
             return "EADDRNOTAVAIL"
         if target.port == 0:
-            return "EADDRNOTAVAIL" if len(self.held) > 16000 else None
+            return "EADDRNOTAVAIL" if self.exhausted else None
         if target.port < 1024 and specific and self.euid != 0:
             return "EACCES"
         if target.port in self.restricted:

@@ -6,6 +6,7 @@ from bindcheck.model import Diagnosis, NextError
 from bindcheck.rules import in_use, refusals
 from bindcheck.rules.address import is_foreign
 from bindcheck.rules.holders import blockers, overlapping
+from bindcheck.rules.resources import range_use
 from bindcheck.words import SocketType, State, Step, System, Verdict
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -32,11 +33,18 @@ def is_taken(attempt: Attempt, snapshot: Snapshot) -> bool:
     if attempt.target.port == 0:
         if system == System.DARWIN and symbol == "EADDRNOTAVAIL":
             return not is_foreign(attempt.target, snapshot)
-        return is_in_use(attempt) or (system == System.WINDOWS and symbol == "ENOBUFS")
+        if system == System.WINDOWS and symbol == "ENOBUFS":
+            # Said of memory as well: then the range is not used up.
+            use = range_use(attempt.target, attempt.options, snapshot)
+            return use is not None and len(use.taken) >= use.ports * _NEARLY_ALL
+        return is_in_use(attempt)
     if system == System.WINDOWS and symbol == "EACCES":
         rows = overlapping(attempt.target, attempt.options, snapshot)
         return any(row.socket.state is not State.TIME_WAIT for row in rows)
     return is_in_use(attempt)
+
+
+_NEARLY_ALL = 0.9  # some may have come free while the table was read
 
 
 def decide(

@@ -170,10 +170,12 @@ def _stop_processes(owner: Owner, snapshot: Snapshot) -> list[Remedy]:
         text = "" if own else "as an administrator, if it is another user's"
         command = ("taskkill", *words)
         found.append(Remedy(action="stop-holder", text=text, command=command))
+        again = " ".join(words)
         found.append(
             Remedy(
                 action="stop-holder",
-                text="if it does not end: the same with /F (it cannot save anything then)",
+                text=f"in PowerShell: Stop-Process -Id {','.join(pids)}; if it does not "
+                f"end: taskkill /F {again} (it cannot save anything then)",
             )
         )
     if inherited:
@@ -343,6 +345,14 @@ def _descriptors(_: Sequence[Blocker], __: Diagnosis, ___: Snapshot) -> list[Rem
     return [Remedy(action="raise-descriptor-limit", text="close sockets and handles")]
 
 
+def _memory(_: Sequence[Blocker], __: Diagnosis, ___: Snapshot) -> list[Remedy]:
+    text = (
+        "close programs that have very many sockets; Windows takes their memory from the "
+        "non-paged pool (Task Manager, Performance, Memory)"
+    )
+    return [Remedy(action="free-memory", text=text)]
+
+
 def _family(_: Sequence[Blocker], __: Diagnosis, ___: Snapshot) -> list[Remedy]:
     return [Remedy(action="use-ipv4", text="bind an IPv4 address")]
 
@@ -375,5 +385,6 @@ REMEDIES: dict[
     CauseCode.FILESYSTEM_WITHOUT_SOCKETS: _path,
     CauseCode.PROTOCOL_UNAVAILABLE: _protocol,
     CauseCode.DESCRIPTOR_LIMIT: _descriptors,
+    CauseCode.NO_MEMORY: _memory,
     CauseCode.FAMILY_DISABLED: _family,
 }
