@@ -310,6 +310,7 @@ class TestStreams:
                 [*BINDCHECK, *arguments],
                 stdout=writer,
                 stderr=subprocess.PIPE,
+                env={**os.environ, "PYTHONUNBUFFERED": ""},
                 text=True,
                 check=False,
             )

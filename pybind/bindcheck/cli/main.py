@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 def run(arguments: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
     try:
-        return _run(arguments)
+        try:
+            return _run(arguments)
+        finally:  # after --help too, which leaves by SystemExit
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except BindcheckError as error:
         return _trouble(str(error), ExitCode.UNKNOWN)
     except BrokenPipeError:
@@ -54,12 +58,9 @@ def _run(arguments: Sequence[str]) -> int:
     except ValueError as error:  # a TargetError is one
         return _trouble(str(error), ExitCode.USAGE)
     try:
-        code = _verb(parsed)(requests, options, parsed)
+        return _verb(parsed)(requests, options, parsed)
     except (TargetError, UsageError) as error:
         return _trouble(str(error), ExitCode.USAGE)
-    if sys.stdout is not None:
-        sys.stdout.flush()
-    return code
 
 
 def _verb(parsed: argparse.Namespace) -> Verb:
