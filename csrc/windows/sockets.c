@@ -270,8 +270,9 @@ int bc_list_sockets(int32_t protocol, uint16_t port, bc_socket *out, size_t capa
     if (error == NO_ERROR) {
         error = read_family(&job, AF_INET6, tcp ? BC_TABLE_TCP6 : BC_TABLE_UDP6);
     }
-    if (error == NO_ERROR && tcp) {
-        listing->bound = add_bound(&job);
+    if (error == NO_ERROR) {
+        /* A table of UDP has every socket that is bound. */
+        listing->bound = tcp ? add_bound(&job) : 1;
     }
     free(job.buffer);
     if (error != NO_ERROR) {
