@@ -405,10 +405,12 @@ class TestInherited:
         )
         family.start(python(program), inheritable=False)
         family.wait_for_call("nanosleep")
+        opened = Path(f"/proc/{family.child}/fd").iterdir()
+        inodes = {one.stat().st_ino for one in opened}
         port = next(
             row.local.port
             for row in native.list_sockets(Protocol.TCP, 0).sockets
-            if row.state is State.LISTEN
+            if row.state is State.LISTEN and row.inode in inodes
         )
         owner = owner_in(diagnose(port))
         assert [one.pid for one in owner.processes] == [family.child]
