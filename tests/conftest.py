@@ -25,6 +25,9 @@ collect_ignore = [
     )
     if sys.platform != system
 ]
+# These import what Windows' Python has not.
+if sys.platform == "win32":
+    collect_ignore += ["test_held_out_situations.py", "test_resources.py"]
 # It builds a program of its own: `nox -s wine`, or with BINDCHECK_WINE=1.
 if not os.environ.get("BINDCHECK_WINE"):
     collect_ignore.append("test_wine.py")
