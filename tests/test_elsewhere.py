@@ -169,7 +169,23 @@ EXPECTED: dict[str, tuple[Verdict, CauseCode | None]] = {
     "macos-reuseport-twins": (Verdict.BINDABLE, None),
     "macos-outgoing": (Verdict.CONDITIONAL, CauseCode.OUTGOING_CONNECTION),
     "macos-localhost-shadowed": (Verdict.BINDABLE, None),
-    "macos-dual-stack": (Verdict.BINDABLE, None),
+    "macos-dual-stack": (Verdict.BLOCKED, CauseCode.LISTENER),
+    "macos-dual-stack-comes-second": (Verdict.BINDABLE, None),
+    "macos-foreign-address-below-wildcard": (
+        Verdict.BLOCKED,
+        CauseCode.ADDRESS_NOT_LOCAL,
+    ),
+    "macos-privileged-below-wildcard": (Verdict.BLOCKED, CauseCode.PRIVILEGED_PORT),
+    "macos-mapped-twin": (Verdict.BLOCKED, CauseCode.LISTENER),
+    "macos-unix-live": (Verdict.BLOCKED, CauseCode.UNIX_LISTENER),
+    "macos-unix-stale": (Verdict.BLOCKED, CauseCode.STALE_SOCKET_FILE),
+    "windows-foreign-address-below-wildcard": (
+        Verdict.BLOCKED,
+        CauseCode.ADDRESS_NOT_LOCAL,
+    ),
+    "windows-every-port-refused": (Verdict.BLOCKED, CauseCode.RESERVED_BY_SYSTEM),
+    "windows-reused-pid-with-children": (Verdict.BLOCKED, CauseCode.LISTENER),
+    "windows-key-isolation": (Verdict.BLOCKED, CauseCode.LISTENER),
 }
 
 

@@ -462,7 +462,7 @@ class TestUserNamespace:
         if blocker.owner.kind is OwnerKind.HIDDEN:
             assert "processes-unreadable" in codes(found)
             if uid:
-                assert "made by a user that has no id here" in "\n".join(
+                assert "made by a user that is not told here" in "\n".join(
                     found.causes[0].evidence
                 )
 

@@ -464,7 +464,11 @@ class Observer:
 
     def _owner_limits(self, scan: native.Scan) -> list[Notice]:
         if not scan.available:
-            return [Notice(code="no-process-table", text="/proc cannot be read here")]
+            what = "/proc"
+            if self.facts.system == System.DARWIN:
+                what = "the list of processes"
+            text = f"{what} cannot be read here"
+            return [Notice(code="no-process-table", text=text)]
         limits = []
         limits += self._unread(scan)
         if self.facts.system == System.LINUX and not sees_other_users():

@@ -13,6 +13,7 @@ from bindcheck.model import Attempt, Options, Trial
 from bindcheck.records import replace
 from bindcheck.rules.coexistence import Neighbourhood
 from bindcheck.rules.holders import asker, kind_of, overlapping
+from bindcheck.rules.permission import is_privileged
 from bindcheck.rules.windows import IN_USE, REFUSED, heard_of
 from bindcheck.target import ANY4, make_target
 from bindcheck.words import Blocks, Family, Kind, SocketType, Step, System
@@ -37,13 +38,54 @@ def attempt_elsewhere(target: Target, options: Options, snapshot: Snapshot) -> A
         return native.probe(target, options)
     beside = Neighbourhood(target, options, snapshot, asker(target, options, snapshot))
     answers = {beside.conflicts(row.socket) for row in rows}
-    if Blocks.YES in answers:
+    if Blocks.YES in answers and not _may_take_datagrams(target, options, snapshot):
         # It fails; should the rules be wrong, nothing is lost without listen().
         made = native.probe(target, replace(options, listen=False))
-        return replace(made, options=options, native=not made.ok)
+        return replace(made, options=options, native=not (made.ok and options.listen))
+    refused = _earlier_refusal(target, options, snapshot)
+    if refused is not None:
+        return refused
+    if Blocks.YES in answers:
+        attempt = _predicted(target, options, ok=False)
+        return replace(attempt, step=Step.BIND, error=snapshot.address_in_use)
     if answers == {None}:
         return _predicted(target, options, ok=True)
     return _inferred(target, options, snapshot, rows)
+
+
+def _may_take_datagrams(target: Target, options: Options, snapshot: Snapshot) -> bool:
+    """Whether a bind that should fail would take datagrams if it did not.
+
+    macOS lets users share who have set SO_REUSESHAREUID, which no table shows.
+    """
+    shares = options.reuse_address or options.reuse_port
+    darwin = snapshot.facts.system == System.DARWIN
+    return bool(darwin and shares and target.protocol.type is not SocketType.STREAM)
+
+
+def _earlier_refusal(
+    target: Target, options: Options, snapshot: Snapshot
+) -> Attempt | None:
+    """What the system objects to before it looks who has the port.
+
+    Asked on a port of its choice, where nobody receives.
+    """
+    plain = replace(
+        options, listen=False, reuse_address=None, reuse_port=None, exclusive=None
+    )
+    made = native.probe(replace(target, port=0), plain)
+    error = made.error
+    local = any(one.packed == target.packed for one in snapshot.addresses)
+    # With no port left macOS says of an address that it is not there.
+    exhausted = error and (
+        error.symbol == "ENOBUFS" or (error.symbol == "EADDRNOTAVAIL" and local)
+    )
+    if error and not exhausted:
+        return replace(made, target=target, options=options, native=False)
+    if is_privileged(target, snapshot.facts):
+        attempt = _predicted(target, options, ok=False)
+        return replace(attempt, step=Step.BIND, error=snapshot.permission_denied)
+    return None
 
 
 def _inferred(

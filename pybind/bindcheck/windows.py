@@ -46,7 +46,7 @@ def own_user() -> str | None:
 
     try:
         return psutil.Process().username()
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return None
 
 
@@ -56,9 +56,9 @@ def with_owners(
     """Look up who has the `wanted` rows, by the pids of the tables."""
     from bindcheck.model import NO_OWNER
 
-    rows = set(wanted)
+    rows, programs = set(wanted), _Programs()
     found: dict[Socket, Socket] = {
-        row: _with_owner(row, asking)
+        row: _with_owner(row, asking, programs)
         for row in snapshot.sockets
         if row in rows and row.owner is NO_OWNER
     }
@@ -76,23 +76,58 @@ def with_owners(
     return replace(snapshot, sockets=sockets, limits=limits)
 
 
-def _with_owner(row: Socket, asking: Asking | None) -> Socket:
+class _Programs:
+    """What psutil tells, each thing asked once: many sockets have one program."""
+
+    def __init__(self) -> None:
+        self._described: dict[int, Process] = {}
+        self._services: dict[int, tuple[str, ...]] | None = None
+        self._children: dict[int, list[psutil.Process]] | None = None
+
+    def described(self, process: psutil.Process) -> Process:
+        """Describe a process; raises psutil.Error as _describe() does."""
+        found = self._described.get(process.pid)
+        if found is None:
+            found = self._described[process.pid] = _describe(process)
+        return found
+
+    def services(self, pid: int) -> tuple[str, ...]:
+        """The services in a process."""
+        if self._services is None:
+            self._services = _services_by_pid()
+        return self._services.get(pid, ())
+
+    def children(self, pid: int) -> list[psutil.Process]:
+        """The processes that name this one as theirs, whether it is there or not."""
+        if self._children is None:
+            self._children = _children_by_pid()
+        return self._children.get(pid, [])
+
+
+def _with_owner(row: Socket, asking: Asking | None, programs: _Programs) -> Socket:
     if not row.pid or row.pid == SYSTEM_PID:
         return replace(row, owner=windows_owner(row, (), asking=asking))
     import psutil
 
+    successor = None
     try:
         process = psutil.Process(row.pid)
-        if _began_before(process, row):
-            described = _describe(process)
-            services = _services(row, described)
+        if not _began_before(process, row):
+            successor = process.create_time()
+        else:
+            described = programs.described(process)
+            services = _services(row, described, programs)
             owner = windows_owner(row, (described,), services=services, asking=asking)
             return replace(row, owner=owner)
     except psutil.NoSuchProcess:
         pass
     except psutil.Error:
         return replace(row, owner=windows_owner(row, (), asking=asking))
-    heirs = tuple(one for one in map(_still_there, _children(row)) if one is not None)
+    heirs = tuple(
+        heir
+        for one in _heirs(row, successor, programs)
+        if (heir := _still_there(one, programs)) is not None
+    )
     owner = windows_owner(row, heirs, opener=row.pid, asking=asking)
     return replace(row, owner=owner)
 
@@ -104,30 +139,45 @@ def _began_before(process: psutil.Process, row: Socket) -> bool:
     return process.create_time() <= row.created + _SLACK_SECONDS
 
 
-def _children(row: Socket) -> list[psutil.Process]:
+def _heirs(
+    row: Socket, successor: float | None, programs: _Programs
+) -> list[psutil.Process]:
     """The processes that a socket's gone maker started after it had made the socket.
 
     A child can inherit the handle only when it is started (CreateProcess); it may have
-    passed it on to children of its own.
+    passed it on to children of its own. `successor` is when a later process began that
+    has the maker's pid now: whoever began after it is its child.
     """
     import psutil
 
-    made = row.created or 0.0
-    started: dict[int, list[psutil.Process]] = {}
-    for one in psutil.process_iter():
-        try:
-            if one.create_time() + _SLACK_SECONDS >= made:
-                started.setdefault(one.ppid(), []).append(one)
-        except psutil.Error:
-            continue
+    earliest = (row.created or 0.0) - _SLACK_SECONDS
     found: list[psutil.Process] = []
     pending = [row.pid or 0]
     while pending:
-        for one in started.pop(pending.pop(), []):
-            if one.pid != row.pid:
+        parent = pending.pop()
+        for one in programs.children(parent):
+            try:
+                began = one.create_time()
+            except psutil.Error:
+                continue
+            latest = successor if parent == row.pid else None
+            inherits = began >= earliest and (latest is None or began < latest)
+            if inherits and one.pid != row.pid and one not in found:
                 found.append(one)
                 pending.append(one.pid)
     return found
+
+
+def _children_by_pid() -> dict[int, list[psutil.Process]]:
+    import psutil
+
+    children: dict[int, list[psutil.Process]] = {}
+    for one in psutil.process_iter():
+        try:
+            children.setdefault(one.ppid(), []).append(one)
+        except psutil.Error:
+            continue
+    return children
 
 
 def _describe(process: psutil.Process) -> Process:
@@ -162,11 +212,11 @@ def _describe(process: psutil.Process) -> Process:
     )
 
 
-def _still_there(process: psutil.Process) -> Process | None:
+def _still_there(process: psutil.Process, programs: _Programs) -> Process | None:
     import psutil
 
     try:
-        return _describe(process)
+        return programs.described(process)
     except psutil.Error:
         return None
 
@@ -207,24 +257,32 @@ def _identity(path: object) -> tuple[int, int] | None:
 _STATES = {"running": "running", "stopped": "stopped"}
 
 
-def _services(row: Socket, process: Process) -> tuple[str, ...]:
+def _services(row: Socket, process: Process, programs: _Programs) -> tuple[str, ...]:
     """The service that made a socket; without its tag those of the whole process."""
     if row.service_tag:
         name = native.service_name(process.pid, row.service_tag)
         if name is not None:
             return (name,)
-    return _services_of(process.pid)
+    return programs.services(process.pid)
 
 
-def _services_of(pid: int) -> tuple[str, ...]:
+def _services_by_pid() -> dict[int, tuple[str, ...]]:
     import psutil
 
     listing = getattr(psutil, "win_service_iter", None)
+    found: dict[int, tuple[str, ...]] = {}
     try:
-        services = listing() if listing is not None else ()
-        return tuple(str(one.name()) for one in services if one.pid() == pid)
+        services = list(listing()) if listing is not None else []
     except (psutil.Error, OSError):
-        return ()
+        return found
+    for one in services:
+        try:
+            pid, name = one.pid(), str(one.name())
+        except (psutil.Error, OSError):
+            continue  # one that does not tell its state
+        if pid:
+            found[pid] = (*found.get(pid, ()), name)
+    return found
 
 
 def with_refused_run(snapshot: Snapshot, target: Target, options: Options) -> Snapshot:
@@ -234,9 +292,10 @@ def with_refused_run(snapshot: Snapshot, target: Target, options: Options) -> Sn
     say WSAEACCES to a plain bind although no table has a socket on them.
     """
     plain = Options(v6only=options.v6only)
-    taken = {
-        row.local.port for row in native.list_sockets(target.protocol.table, 0).sockets
-    }
+    listing = native.list_sockets(target.protocol.table, 0)
+    if listing.source is None:
+        return snapshot  # a bind could meet somebody
+    taken = {row.local.port for row in listing.sockets}
 
     def is_refused(port: int) -> bool:
         if port in taken:
@@ -245,8 +304,8 @@ def with_refused_run(snapshot: Snapshot, target: Target, options: Options) -> Sn
         refused = made.error is not None and made.error.symbol == "EACCES"
         return refused and made.step is Step.BIND
 
-    if not is_refused(target.port):
-        return snapshot
+    if is_refused(0) or not is_refused(target.port):
+        return snapshot  # all ports are refused, or this one only as it was asked for
     first = last = target.port
     while first > 1 and target.port - first < _LONGEST_RUN and is_refused(first - 1):
         first -= 1

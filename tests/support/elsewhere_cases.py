@@ -474,9 +474,80 @@ DARWIN = [
         ),
         target="0.0.0.0:8080",
     ),
+    Case(
+        name="macos-dual-stack-comes-second",
+        make=darwin(Held(address=ANY, port=8080, pid=4121, uid=501)),
+        target="[::]:8080",
+    ),
+    Case(
+        name="macos-foreign-address-below-wildcard",
+        make=darwin(Held(address=ANY, port=8080, pid=4121, uid=501)),
+        target="203.0.113.9:8080",
+        options={"reuse_address": True},
+    ),
+    Case(
+        name="macos-privileged-below-wildcard",
+        make=darwin(Held(address=ANY, port=80, pid=4121, uid=501)),
+        target="127.0.0.1:80",
+        options={"reuse_address": True},
+    ),
+    Case(
+        name="macos-mapped-twin",
+        make=darwin(Held(address="::ffff:127.0.0.1", port=8080, pid=4121, uid=501)),
+        target="127.0.0.1:8080",
+        options={"reuse_address": True},
+    ),
+    Case(
+        name="macos-unix-live",
+        make=darwin(
+            path=PathFacts(
+                directory="/var/run", kind=FileKind.SOCKET, answer="EPROTOTYPE"
+            )
+        ),
+        target="unix:/var/run/shop.sock",
+    ),
+    Case(
+        name="macos-unix-stale",
+        make=darwin(
+            path=PathFacts(
+                directory="/var/run", kind=FileKind.SOCKET, answer="ECONNREFUSED"
+            )
+        ),
+        target="unix:/var/run/old.sock",
+    ),
 ]
 
 WINDOWS += [
+    Case(
+        name="windows-foreign-address-below-wildcard",
+        make=windows(Held(address=ANY, port=8080, pid=4121)),
+        target="203.0.113.9:8080",
+    ),
+    Case(
+        name="windows-every-port-refused",
+        make=windows(refused=((0, 65535),)),
+        target="127.0.0.1:8080",
+    ),
+    Case(
+        name="windows-reused-pid-with-children",
+        make=windows(
+            Held(address=ANY, port=9418, pid=777),
+            programs=[
+                Program(pid=777, name="calc.exe", started=CREATED + 60),
+                Program(pid=778, name="worker.exe", parent=777, started=CREATED + 90),
+            ],
+        ),
+        target="0.0.0.0:9418",
+    ),
+    Case(
+        name="windows-key-isolation",
+        make=windows(
+            Held(address=ANY, port=49664, pid=900, service_tag=12),
+            programs=[Program(pid=900, name="lsass.exe", user=None)],
+            tags={(900, 12): "KeyIso"},
+        ),
+        target="0.0.0.0:49664",
+    ),
     Case(
         name="windows-no-memory",
         make=windows(exhausted=True),

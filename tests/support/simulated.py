@@ -30,6 +30,7 @@ from bindcheck.model import (
     Socket,
     Target,
 )
+from bindcheck.target import MAPPED_PREFIX
 from bindcheck.words import Domain, Family, Protocol, State, Step
 from tests.support.windows_matrix import answers
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 ANY = "0.0.0.0"  # noqa: S104 - an address in a table
 NOW = 1795600000.0  # 2026-11-24
 CREATED = NOW - 600
+GUARDED_SERVICE = "EndpointProtection"
+"""A service that tells nobody about itself; real machines have some."""
 MICROSOFT = {same: answers(same_user=same) for same in (True, False)}
 _WINSOCK = {
     "WSAEACCES": (
@@ -189,7 +192,7 @@ class Simulated:
         )
         monkeypatch.setattr(options, "SYSTEM", self.system)
         monkeypatch.setattr(names, "look_at_path", lambda *_: self.path)
-        monkeypatch.setattr(names, "ask_socket_file", lambda _: None)
+        monkeypatch.setattr(names, "ask_socket_file", lambda _: self.path.answer)
         monkeypatch.setattr(names, "_remove", lambda _: True)
         if self.system == "win32":
             from bindcheck import windows
@@ -433,23 +436,32 @@ class Simulated:
         for one in self.held:
             if one.protocol is not target.protocol or one.port != target.port:
                 continue
-            families_differ = len(one.packed) != len(target.packed)
-            if families_differ and not (one.dual and one.wildcard):
+            # A v4-mapped address is its IPv4 address (tcp6_usr_bind).
+            new, held = (
+                packed.removeprefix(MAPPED_PREFIX)
+                for packed in (target.packed, one.packed)
+            )
+            new6, held6 = len(new) == 16, len(held) == 16
+            covers = one.dual and one.wildcard if held6 else not specific
+            dual = new6 and not options.v6only
+            if new6 != held6 and not (covers and (held6 or dual)):
                 continue
             both_any = one.wildcard and not specific
-            overlaps = one.wildcard or not specific or one.packed == target.packed
+            overlaps = one.wildcard or not specific or held == new
             # What is left of a connection in TIME_WAIT is nobody's.
             known = one.uid is not None and one.state is not State.TIME_WAIT
             others = known and self.euid not in (0, one.uid)
-            apart = both_any and (len(target.packed) == 4 or one.reuse_port)
+            apart = both_any and (not (new6 and held6) or one.reuse_port)
             if overlaps and others and not apart:
                 return "EADDRINUSE"
             if wild:
-                if overlaps and not (both_any and families_differ):
+                if overlaps and not (both_any and new6 and not held6):
                     return "EADDRINUSE"
                 continue
-            identical = one.packed == target.packed and one.remote is None
-            if identical and not (options.reuse_port and one.reuse_port):
+            # 0.0.0.0 finds a `::` that is for both, for it has INP_IPV4.
+            same = held == new or (both_any and held6 and not new6)
+            shared = options.reuse_port and one.reuse_port
+            if same and one.remote is None and not shared:
                 return "EADDRINUSE"
         return None
 
@@ -580,6 +592,8 @@ class Simulated:
                 return self._name
 
             def pid(self) -> int:
+                if self._name == GUARDED_SERVICE:
+                    raise AccessDenied
                 return self._pid
 
             def status(self) -> str:
@@ -599,7 +613,10 @@ class Simulated:
             process_iter=lambda: [Process(one.pid) for one in simulated.programs],
             win_service_iter=lambda: [
                 Service(name, pid, running=running)
-                for name, pid, running in simulated.services
+                for name, pid, running in (
+                    (GUARDED_SERVICE, 1, True),
+                    *simulated.services,
+                )
             ],
             win_service_get=find_service,
         )

@@ -59,7 +59,11 @@ class Neighbourhood:
         if system == System.WINDOWS:
             from bindcheck.rules import windows
 
-            return windows.sharing(self.options, self._possible(holder))
+            return windows.sharing(
+                self.options,
+                wildcards=(_is_wildcard(holder.packed), self._is_wildcard()),
+                possible=self._possible(holder),
+            )
         return linux.sharing(self.asker, holder, alone=alone)
 
     def answers(self, holder: Socket) -> frozenset[str]:

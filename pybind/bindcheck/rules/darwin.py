@@ -6,7 +6,7 @@ kernel's source; see docs/platforms.md for what was run.
 
 from __future__ import annotations
 
-from bindcheck.target import ANY4, ANY6
+from bindcheck.target import ANY4, ANY6, MAPPED_PREFIX
 from bindcheck.words import Blocks, Sharing
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -30,7 +30,7 @@ def conflicts(
         return Blocks.YES
     if not (options.reuse_address or options.reuse_port):
         return None if _both_wildcards_apart(target, holder) else Blocks.YES
-    if holder.remote is not None or holder.packed != target.packed:
+    if holder.remote is not None or not _same_address(target, holder):
         return None
     if options.reuse_port and holder.reuse_port is None:
         return Blocks.POSSIBLY
@@ -40,13 +40,14 @@ def conflicts(
 def is_of_another_user(target: Target, holder: Socket, *, uid: int | None) -> bool:
     """Whether the kernel refuses because the holder is another user's.
 
-    Not for root, and not where both have the wildcard: of IPv6 only if the holder has
-    SO_REUSEPORT.
+    Not for root, and not where both have the wildcard: two of IPv6 only if the holder
+    has SO_REUSEPORT.
     """
     if uid in (0, None) or holder.uid in (uid, None):
         return False
     if target.packed in WILDCARDS and holder.packed in WILDCARDS:
-        return target.packed == ANY6 and not holder.reuse_port
+        both = target.packed == ANY6 == holder.packed
+        return both and not holder.reuse_port
     return True
 
 
@@ -66,6 +67,19 @@ def sharing(
 
 
 def _both_wildcards_apart(target: Target, holder: Socket) -> bool:
-    """0.0.0.0 and `::` may stand beside each other, also without IPV6_V6ONLY."""
-    both = target.packed in WILDCARDS and holder.packed in WILDCARDS
-    return both and target.packed != holder.packed
+    """`::` may come beside 0.0.0.0, also without IPV6_V6ONLY; not the other way round.
+
+    in6_pcbbind compares the families of the two sockets, and in_pcbbind lets two of
+    wildcards be only where both are of IPv6.
+    """
+    return target.packed == ANY6 and holder.packed == ANY4
+
+
+def _same_address(target: Target, holder: Socket) -> bool:
+    """Whether the kernel finds the holder when it looks for this very address.
+
+    Of IPv4 it finds a v4-mapped one too, and for 0.0.0.0 a `::` that is for both.
+    """
+    mine = target.packed.removeprefix(MAPPED_PREFIX)
+    held = holder.packed.removeprefix(MAPPED_PREFIX)
+    return mine == held or (mine == ANY4 and held == ANY6)

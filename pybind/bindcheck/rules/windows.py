@@ -150,12 +150,17 @@ def conflicts(
     return Blocks.YES if answers and OK not in answers else Blocks.POSSIBLY
 
 
-def sharing(options: Options, possible: frozenset[Holder]) -> Sharing:
-    """Say why the port could not be shared with this holder."""
+def sharing(
+    options: Options, *, wildcards: tuple[bool, bool], possible: frozenset[Holder]
+) -> Sharing:
+    """Say why the port could not be shared with this holder; `wildcards`: as above."""
     modes = {one.mode for one in possible}
     if modes == {Mode.EXCLUSIVE}:
         return Sharing.EXCLUSIVE
-    if possible and not any(one.same_user for one in possible):
+    held, new = wildcards
+    own = frozenset(Holder(mode, same_user=True) for mode in modes)
+    of_own = answers_to(own, held_wildcard=held, mode=Mode.of(options), wildcard=new)
+    if OK in of_own and not any(one.same_user for one in possible):
         return Sharing.OTHER_UID
     if options.reuse_address and possible and Mode.REUSE not in modes:
         return Sharing.HOLDER_LACKS_OPTION

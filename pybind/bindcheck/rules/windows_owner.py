@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 SYSTEM_PID = 4
 """The kernel: its drivers have their sockets under this pid."""
 
-# Drivers that are known by their ports; what else listens with pid 4 is http.sys, which
-# serves IIS, WinRM, SQL Server Reporting Services and others.
+# Drivers that are known by their ports. What else listens with pid 4 is mostly http.sys,
+# which serves IIS, WinRM, SQL Server Reporting Services and others; SMB Direct, NFS and
+# VPN servers are drivers too.
 _FILE_SHARING = frozenset({137, 138, 139, 445})
 
 
@@ -74,4 +75,4 @@ def _kernel_user(row: Socket) -> str:
         return "file sharing of Windows (SMB, NetBIOS)"
     if row.protocol.type is SocketType.STREAM and row.state is State.LISTEN:
         return "HTTP service of Windows (http.sys)"
-    return "a driver of Windows"
+    return "driver of Windows"

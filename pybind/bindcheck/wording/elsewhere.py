@@ -9,7 +9,7 @@ TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bindcheck.model import Blocker, Diagnosis, Snapshot
+    from bindcheck.model import Blocker, Diagnosis, Owner, Snapshot
 
 
 def _excluded(_: Sequence[Blocker], _d: Diagnosis, _s: Snapshot) -> str:
@@ -18,11 +18,18 @@ def _excluded(_: Sequence[Blocker], _d: Diagnosis, _s: Snapshot) -> str:
 
 def _reserved(blockers: Sequence[Blocker], _d: Diagnosis, snapshot: Snapshot) -> str:
     if blockers:
-        kernel = sanitize(blockers[0].owner.kernel or "itself")
-        return f"Windows itself has it, the {kernel}"
+        return f"Windows itself has it, {system_part(blockers[0].owner)}"
     if snapshot.facts.system == System.DARWIN:
         return "macOS keeps this port for programs of its own"
     return "Windows forbids it, and no socket that can be seen is the reason"
+
+
+def system_part(owner: Owner) -> str:
+    """Which part of Windows has a socket of pid 4, as far as its port tells."""
+    kernel = sanitize(owner.kernel or "kernel")
+    if "http.sys" in kernel:
+        return f"most likely the {kernel}"
+    return f"a {kernel}" if kernel.startswith("driver") else f"the {kernel}"
 
 
 SUMMARIES: dict[CauseCode, Callable[..., str]] = {
@@ -60,7 +67,9 @@ def _reserved_evidence(diagnosis: Diagnosis, snapshot: Snapshot) -> list[str]:
         return []
     if snapshot.facts.system == System.DARWIN:
         return ["net.restricted_port.bitmap names it: an entitlement is needed"]
+    every = any(one.ok is False and "port" in one.changed for one in diagnosis.trials)
     return [
+        *(["other ports are refused as well"] if every else ()),
         "no table has a socket on the port",
         *_excluded_evidence(diagnosis, snapshot),
         "what is left: a driver, a socket of another kind, or a security product",
@@ -115,7 +124,9 @@ def sharing_lines(blocker: Blocker, diagnosis: Diagnosis, system: str) -> list[s
     if blocker.sharing is Sharing.EXCLUSIVE:
         return ["it was bound with SO_EXCLUSIVEADDRUSE"]
     if blocker.sharing is Sharing.OTHER_UID:
-        return ["it is another user's, and was bound without SO_REUSEADDR"]
+        without = "and was bound without SO_REUSEADDR"
+        below = "and below its wildcard address only that user may bind"
+        return [f"it is another user's, {without if options.reuse_address else below}"]
     if blocker.sharing is Sharing.HOLDER_LACKS_OPTION:
         return ["it was bound without SO_REUSEADDR: that makes it 10013, not 10048"]
     if forbidden:

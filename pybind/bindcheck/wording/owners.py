@@ -137,6 +137,8 @@ def _trait_lines(owner: Owner, port: int) -> list[str]:
 def _nobody_lines(owner: Owner, snapshot: Snapshot) -> list[str]:
     kernel = sanitize(owner.kernel or "")
     if owner.kind is OwnerKind.KERNEL:
+        if snapshot.facts.system == System.WINDOWS:
+            return ["pid 4 is the kernel: a driver has the socket, not a program"]
         return [f"a socket of the kernel's own: the {kernel} uses this port"]
     lines = []
     if owner.opener is not None:

@@ -333,11 +333,15 @@ def _scope_evidence(diagnosis: Diagnosis, snapshot: Snapshot) -> list[str]:
     )
 
 
-def _conflict_evidence(diagnosis: Diagnosis, _: Snapshot) -> list[str]:
+def _conflict_evidence(diagnosis: Diagnosis, snapshot: Snapshot) -> list[str]:
     if diagnosis.attempt.argument is not None:
         return []
     if diagnosis.attempt.options.v6only:
         return ["IPV6_V6ONLY was asked for"]
+    if snapshot.facts.system == System.WINDOWS:
+        return ["on Windows a socket has IPV6_V6ONLY until it is switched off"]
+    if snapshot.facts.system == System.DARWIN:
+        return ["net.inet6.ip6.v6only = 1, and IPV6_V6ONLY was not switched off"]
     return ["net.ipv6.bindv6only = 1, and IPV6_V6ONLY was not switched off"]
 
 

@@ -72,7 +72,7 @@ def _opener(owner: Owner) -> str:
 def user_of(owner: Owner) -> str:
     """Name the user of an owner."""
     if owner.uid is None:
-        return sanitize(owner.user or "") or "a user that has no id here"
+        return sanitize(owner.user or "") or "a user that is not told here"
     return f"{owner.user} (uid {owner.uid})" if owner.user else f"uid {owner.uid}"
 
 

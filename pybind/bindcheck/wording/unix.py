@@ -5,7 +5,7 @@ from __future__ import annotations
 from bindcheck.rules.unix_path import LONGEST_NAME
 from bindcheck.sanitize import sanitize
 from bindcheck.wording.terms import duration, who
-from bindcheck.words import CauseCode, FileKind, Kind, OwnerKind
+from bindcheck.words import CauseCode, FileKind, Kind, OwnerKind, System
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def blocker_lines(blocker: Blocker, target: Target, snapshot: Snapshot) -> list[
     if blocker.kind is Kind.STALE_SOCKET_FILE:
         return _stale(facts, snapshot)
     if blocker.socket.inode == 0:
+        if snapshot.facts.system == System.DARWIN:
+            return ["a socket answers on it; which program's is in no table of macOS"]
         text = (
             "a socket of another network namespace (container) has this file: it is in no "
             "table here"
@@ -65,7 +67,10 @@ def _stale(facts: PathFacts, snapshot: Snapshot) -> list[str]:
     if facts.modified is not None:
         age = f", made {duration(snapshot.observed_at - facts.modified)} ago"
     lines = [f"a socket file{whose}{age}; a program that ends does not remove it"]
-    if facts.answer == "ECONNREFUSED":
+    if snapshot.facts.system == System.DARWIN:
+        if facts.answer == "ECONNREFUSED":
+            lines.append("no socket has it (connecting: 61 ECONNREFUSED)")
+    elif facts.answer == "ECONNREFUSED":
         lines.append(
             "no socket has it, in any network namespace (connecting: 111 ECONNREFUSED)"
         )
@@ -86,9 +91,11 @@ def _what_it_is(facts: PathFacts) -> str:
 
 
 def _summary_of_holder(pattern: str) -> Callable[..., str]:
-    def words(blockers: Sequence[Blocker], *_: object) -> str:
+    def words(blockers: Sequence[Blocker], _: Diagnosis, snapshot: Snapshot) -> str:
         owner = blockers[0].owner
         if owner.kind is OwnerKind.HIDDEN and not blockers[0].socket.inode:
+            if snapshot.facts.system == System.DARWIN:
+                return "a running program has it"
             return "a socket of another network namespace has it"
         return pattern.format(who=who(owner))
 
@@ -138,8 +145,10 @@ def _not_writable(_: Sequence[Blocker], _d: Diagnosis, snapshot: Snapshot) -> st
     return f"{user} may not {verb} the folder {place}"
 
 
-def _too_long(_: Sequence[Blocker], diagnosis: Diagnosis, _s: Snapshot) -> str:
+def _too_long(_: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot) -> str:
     length = len(diagnosis.target.packed)
+    if snapshot.facts.system == System.DARWIN:
+        return f"the path has {length} bytes, too many for macOS"
     return f"the path has {length} bytes, and {LONGEST_NAME} is the most"
 
 

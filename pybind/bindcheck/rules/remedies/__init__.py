@@ -46,8 +46,5 @@ def _table(diagnosis: Diagnosis, snapshot: Snapshot) -> Mapping[CauseCode, _Choo
         return vsock.REMEDIES
     if system == System.WINDOWS:
         return windows.REMEDIES
-    if family is Family.UNIX:
-        return {**linux.REMEDIES, **unix.REMEDIES}
-    if system == System.DARWIN:
-        return darwin.REMEDIES
-    return linux.REMEDIES
+    base = darwin.REMEDIES if system == System.DARWIN else linux.REMEDIES
+    return {**base, **unix.REMEDIES} if family is Family.UNIX else base

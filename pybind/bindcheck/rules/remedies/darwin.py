@@ -7,6 +7,7 @@ from bindcheck.rules.ownership import is_service_manager
 from bindcheck.rules.proxies import proxy_of
 from bindcheck.rules.remedies import linux, refusals
 from bindcheck.rules.remedies.stopping import as_root, stop_owner
+from bindcheck.target import ANY4, ANY6
 from bindcheck.words import CauseCode, Direction, Family, Kind, OwnerKind, Trait
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -151,17 +152,22 @@ def _outgoing(
 
 
 def _privileged(
-    _: Sequence[Blocker], diagnosis: Diagnosis, _s: Snapshot
+    _: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
 ) -> list[Remedy]:
     target = diagnosis.target
     wildcard = "0.0.0.0" if target.family is Family.INET else "[::]"  # noqa: S104
-    found = [
-        Remedy(
+    taken = any(
+        row.local.port == target.port and row.packed in (ANY4, ANY6)
+        for row in snapshot.sockets
+    )
+    found = []
+    if not taken:
+        free = Remedy(
             action="use-wildcard-address",
             text=f"bind {wildcard}:{target.port}: since macOS 10.14 that needs no root; "
             f"then refuse what did not arrive for {target.address}",
         )
-    ]
+        found.append(free)
     for trial in diagnosis.trials:
         other = trial.changed.get("port")
         if other and trial.ok:

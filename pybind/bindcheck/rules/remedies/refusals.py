@@ -10,7 +10,7 @@ from bindcheck.rules.permission import Mechanism, mechanism
 from bindcheck.rules.remedies.stopping import as_root
 from bindcheck.sanitize import is_plain, sanitize
 from bindcheck.target import LOOPBACK6
-from bindcheck.words import CauseCode, Family, Protocol, SocketType, Step
+from bindcheck.words import CauseCode, Family, Protocol, SocketType, Step, System
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -286,8 +286,11 @@ def _scope(
     _: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
 ) -> list[Remedy]:
     target = diagnosis.target
-    names = dict.fromkeys(one.interface for one in having(target, snapshot))
+    there = having(target, snapshot)
+    names = dict.fromkeys(one.interface for one in there)
     name = next(iter(names), "INTERFACE")
+    if there and snapshot.facts.system == System.WINDOWS:
+        name = str(there[0].index)  # names have spaces there, and zones are numbers
     return [
         Remedy(
             action="add-scope",
@@ -301,7 +304,9 @@ def _scope_unknown(
 ) -> list[Remedy]:
     if having(diagnosis.target, snapshot):
         return _scope(blockers, diagnosis, snapshot)
-    return [Remedy(action="add-scope", text="name an interface of ip -br addr")]
+    listing: dict[str, str] = {System.DARWIN: "ifconfig", System.WINDOWS: "ipconfig"}
+    command = listing.get(snapshot.facts.system, "ip -br addr")
+    return [Remedy(action="add-scope", text=f"name an interface of {command}")]
 
 
 def _device(_: Sequence[Blocker], __: Diagnosis, ___: Snapshot) -> list[Remedy]:
@@ -389,11 +394,14 @@ def _family(
     return found
 
 
-def _name(_: Sequence[Blocker], __: Diagnosis, ___: Snapshot) -> list[Remedy]:
+def _name(_: Sequence[Blocker], __: Diagnosis, snapshot: Snapshot) -> list[Remedy]:
+    hosts = "/etc/hosts"
+    if snapshot.facts.system == System.WINDOWS:
+        hosts = "%SystemRoot%\\System32\\drivers\\etc\\hosts"
     return [
         Remedy(
             action="check-name",
-            text="check the spelling, /etc/hosts and the name server; or use an address",
+            text=f"check the spelling, {hosts} and the name server; or use an address",
         )
     ]
 

@@ -36,6 +36,11 @@ def _held(
             one for blocker in blockers for one in stop_owner(blocker.owner, snapshot)
         )
     )
+    path = diagnosis.target.path or ""
+    hidden = not any(blocker.owner.processes for blocker in blockers)
+    if hidden and snapshot.facts.system == System.DARWIN and is_plain(path):
+        command = as_root(snapshot, "lsof", path)
+        return [Remedy(action="see-holder", text="see who has it", command=command)]
     if snapshot.path is not None and any(one.command for one in found):
         text = "if its file stays behind then"
         found.append(_remove(text, diagnosis, snapshot))
@@ -70,35 +75,38 @@ def _path_exists(*_: object) -> list[Remedy]:
 def _missing(_: Sequence[Blocker], __: Diagnosis, snapshot: Snapshot) -> list[Remedy]:
     facts = snapshot.path
     if facts is None or not is_plain(facts.directory):
-        return [_FOLDERS]
+        return [_folders(snapshot)]
     dashes = ("--",) if facts.directory.startswith("-") else ()
     command: tuple[str, ...] = ("mkdir", "-p", *dashes, facts.directory)
     if facts.writable is False:
         if is_confined_root(snapshot):
-            return [_FOLDERS]
+            return [_folders(snapshot)]
         command = as_root(snapshot, *command)
     found = [Remedy(action="make-directory", text="make it", command=command)]
     name = (facts.obstacle or "").removeprefix("/run/")
     if facts.obstacle == f"/run/{name}" and name and "/" not in name:
         text = f"in a systemd unit: RuntimeDirectory={name} makes {facts.obstacle}"
         return [*found, Remedy(action="runtime-directory", text=text)]
-    return [*found, _FOLDERS]
+    return [*found, _folders(snapshot)]
 
 
-_FOLDERS = Remedy(
-    action="runtime-directory",
-    text="folders for sockets: $XDG_RUNTIME_DIR of a user, RuntimeDirectory= in a unit",
-)
+def _folders(snapshot: Snapshot) -> Remedy:
+    places = "$XDG_RUNTIME_DIR of a user, RuntimeDirectory= in a unit"
+    if snapshot.facts.system == System.DARWIN:
+        places = "$TMPDIR of a user, /var/run of root"
+    return Remedy(action="runtime-directory", text=f"folders for sockets: {places}")
 
 
-def _not_writable(*_: object) -> list[Remedy]:
+def _not_writable(
+    _: Sequence[Blocker], __: Diagnosis, snapshot: Snapshot
+) -> list[Remedy]:
     return [
         Remedy(
             action="use-other-path",
             text="take a path in a folder of your own, or run as the user that the folder "
             "is for",
         ),
-        _FOLDERS,
+        _folders(snapshot),
     ]
 
 
@@ -111,11 +119,13 @@ def _other_filesystem(
     return [Remedy(action="use-other-path", text=f"take a path below {places}")]
 
 
-def _no_space(*_: object) -> list[Remedy]:
+def _no_space(_: Sequence[Blocker], __: Diagnosis, snapshot: Snapshot) -> list[Remedy]:
+    place = "/tmp" if snapshot.facts.system == System.DARWIN else "/run"  # noqa: S108
     return [
         Remedy(
             action="free-space",
-            text="free some space or inodes there (df, df -i), or take a path below /run",
+            text="free some space or inodes there (df, df -i), or take a path below "
+            f"{place}",
         )
     ]
 

@@ -26,7 +26,28 @@ _NEEDED = frozenset(
     ]
 )
 _NEEDED_SERVICES = frozenset(
-    ["dcomlaunch", "dhcp", "dnscache", "eventlog", "lanmanserver", "rpcss", "samss"]
+    [
+        *(
+            "bfe",
+            "dcomlaunch",
+            "dhcp",
+            "dnscache",
+            "eventlog",
+            "gpsvc",
+            "kdc",
+            "keyiso",
+        ),
+        *(
+            "lanmanserver",
+            "mpssvc",
+            "netlogon",
+            "nsi",
+            "ntds",
+            "profsvc",
+            "rpceptmapper",
+        ),
+        *("rpcss", "samss", "schedule", "termservice", "vaultsvc"),
+    ]
 )
 _MANY = 20
 
@@ -59,6 +80,10 @@ def _stop(owner: Owner, diagnosis: Diagnosis, snapshot: Snapshot) -> list[Remedy
         return [Remedy(action="close-own-socket", text=text)]
     if owner.kind is OwnerKind.KERNEL:
         return _kernel(owner)
+    needed = [one for one in owner.processes if _plain_name(one) in _NEEDED]
+    if needed and _plain_name(needed[0]) != "svchost":
+        text = f"{sanitize(needed[0].name)} is a part of Windows: take another port"
+        return [Remedy(action="use-other-port", text=text)]
     if owner.unit is not None:
         return _stop_service(owner.unit, diagnosis.target.port)
     if not owner.processes:
@@ -73,7 +98,7 @@ def _stop(owner: Owner, diagnosis: Diagnosis, snapshot: Snapshot) -> list[Remedy
                 command=("tasklist", "/svc", "/fi", f"PID eq {first.pid}"),
             )
         ]
-    if _plain_name(first) in _NEEDED:
+    if needed:
         text = f"{sanitize(first.name)} is a part of Windows: take another port"
         return [Remedy(action="use-other-port", text=text)]
     for one in owner.processes:
@@ -174,8 +199,8 @@ def _stop_processes(owner: Owner, snapshot: Snapshot) -> list[Remedy]:
         found.append(
             Remedy(
                 action="stop-holder",
-                text=f"in PowerShell: Stop-Process -Id {','.join(pids)}; if it does not "
-                f"end: taskkill /F {again} (it cannot save anything then)",
+                text="if it does not end (it cannot save anything then): "
+                f"taskkill /F {again}, in PowerShell Stop-Process -Id {','.join(pids)}",
             )
         )
     if inherited:
@@ -254,6 +279,12 @@ def _reserved(
     ranges, *_ = [
         one for one in _excluded(blockers, diagnosis, snapshot) if one.command
     ]
+    if any(one.ok is False and "port" in one.changed for one in diagnosis.trials):
+        text = (
+            "find out what refuses every port: a security product, or an app container "
+            "(its program needs the capability privateNetworkClientServer)"
+        )
+        return [Remedy(action="change-sandbox", text=text)]
     return [
         Remedy(action="use-other-port", text="take another port"),
         ranges,
