@@ -102,7 +102,10 @@ PRIVILEGED = (
 def bound_line(snapshot: Snapshot) -> str:
     """Which tools do not show a socket that is only bound."""
     if snapshot.facts.system == System.WINDOWS:
-        return "netstat shows such sockets with -q alone"
+        return (
+            "netstat shows such sockets with -q alone; when one was made is not told, so "
+            "its pid may be another program's by now"
+        )
     return "netstat and lsof -i show such sockets as CLOSED, if at all"
 
 
