@@ -540,6 +540,23 @@ class TestRealAnswersFit:
         probe.validate(answer)
         assert [one["ok"] for one in answer["attempts"]] == [False, True]
 
+    def test_explain_verb(
+        self, holder: Holder, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        port = holder.bind(listen=True)
+        run(["explain", "--json", f"bind 127.0.0.1:{port}: EADDRINUSE"])
+        answer = json.loads(capsys.readouterr().out)
+        # "$ref": "#" is the whole schema, so this one stands beside its parts.
+        within = {**SCHEMA, "$id": "https://example.org/report"}
+        jsonschema.Draft202012Validator(
+            {
+                "$ref": "https://example.org/report#/$defs/explanation",
+                "$defs": {"report": within},
+            }
+        ).validate(answer)
+        (result,) = answer["report"]["results"]
+        assert result["causes"][0]["code"] == "listener"
+
 
 @needs("network namespaces", "socket tables")
 def test_exhausted_port_range_fits(network: bool, holder: Holder) -> None:

@@ -35,12 +35,7 @@ def run(
         UsageError: the file to record in cannot be written.
     """
     file = _open(arguments.record) if arguments.record is not None else None
-    observer = Observer()
-    seen: list[Examination] = []
-    for request in requests:
-        deadline = time.monotonic() + _TIMEOUT_SECONDS
-        seen += examine(request, options, observer, deadline=deadline)
-    context = observer.context()
+    seen, context = look(requests, options)
     report = Report(context=context, results=tuple(conclude(one) for one in seen))
     code = print_report(
         report, arguments, privileged_command=privileged_command(sys.argv[1:])
@@ -48,6 +43,18 @@ def run(
     if file is not None:
         _record(file, seen, context, arguments)
     return code
+
+
+def look(
+    requests: Sequence[Request], options: Options
+) -> tuple[list[Examination], Context]:
+    """Examine targets, each for a limited time."""
+    observer = Observer()
+    seen: list[Examination] = []
+    for request in requests:
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
+        seen += examine(request, options, observer, deadline=deadline)
+    return seen, observer.context()
 
 
 def _open(path: str) -> int:

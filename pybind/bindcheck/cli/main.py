@@ -49,6 +49,10 @@ def _run(arguments: Sequence[str]) -> int:
             from bindcheck.cli import replay
 
             return replay.run(parsed)
+        if parsed.verb == "explain":
+            from bindcheck.cli import explain
+
+            return explain.run(parsed, _options(parsed))
         requests = [_request(one, parsed) for one in parsed.targets]
         options = _options(parsed)
         for request in requests:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _HELP_WIDTH = 86
-VERBS = ("check", "probe", "replay")
+VERBS = ("check", "probe", "explain", "replay")
 
 _DESCRIPTION = """\
 Find out why bind() failed: make the same call, look who has the port, say what helps.
@@ -23,6 +23,8 @@ _EPILOG = """\
 verbs:
   check TARGET...   diagnose (the default; the word may be left out)
   probe TARGET...   make the native call and print its result, one line each
+  explain ERROR     say what a number, a name or a pasted line means (- reads a log's
+                    lines from stdin); diagnose the address that it names
   replay FILE...    diagnose again what check --record wrote, on any machine
 
 targets:
@@ -42,6 +44,7 @@ examples:
   bindcheck 8080
   bindcheck -u 0.0.0.0:53
   bindcheck --listen --reuseaddr 127.0.0.1:8080
+  bindcheck explain "listen tcp :8080: bind: address already in use"
   bindcheck --json 8080 5432 | jq '.results[].verdict'
 """
 
@@ -66,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Describe the command line to argparse."""
     parser = _Parser(
         prog="bindcheck",
-        usage="bindcheck [check|probe|replay] [options] TARGET...",
+        usage="bindcheck [check|probe|explain|replay] [options] TARGET...",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=_formatter,
@@ -152,8 +155,9 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parsed = parser.parse_intermixed_args(rest)
     parsed.verb = verb
     if not parsed.targets:
-        what = "file" if verb == "replay" else "target"
-        example = "replay seen.json" if verb == "replay" else "8080"
+        whats = {"replay": "file", "explain": "error"}
+        examples = {"replay": "replay seen.json", "explain": "explain 98"}
+        what, example = whats.get(verb, "target"), examples.get(verb, "8080")
         parser.error(f"no {what}: for example: bindcheck {example}")
     _check_recording(parser, parsed)
     return parsed

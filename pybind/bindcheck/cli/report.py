@@ -43,4 +43,9 @@ def print_report(
             quiet=arguments.quiet,
         )
         print_lines(lines, color=not arguments.no_color)
+    return status_of(report)
+
+
+def status_of(report: Report) -> ExitCode:
+    """The exit status that a report means."""
     return max((_CODES[one.verdict] for one in report), default=ExitCode.UNKNOWN)

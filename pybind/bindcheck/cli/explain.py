@@ -1,0 +1,156 @@
+"""The verb `explain`: what a number, a name or a line of a log means, here and now."""
+
+from __future__ import annotations
+
+import sys
+
+from bindcheck._version import __version__
+from bindcheck.cli.exit_codes import ExitCode
+from bindcheck.cli.output import print_lines, privileged_command, write
+from bindcheck.error_text import SYSTEM_NAMES, meanings_of, read_error_text
+from bindcheck.render import Line
+from bindcheck.words import Family, Protocol, System
+
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
+if TYPE_CHECKING:
+    import argparse
+
+    from bindcheck.error_text import ErrorText, Meaning
+    from bindcheck.model import Options, Report
+    from bindcheck.target import Request
+
+_LONGEST = 65536  # bytes of standard input
+
+
+def run(arguments: argparse.Namespace, options: Options) -> ExitCode:
+    """Explain a text, and diagnose the address that it names.
+
+    Raises:
+        UsageError: nothing in the text is an error of bind.
+        TargetError: the address in it cannot be one.
+    """
+    text = " ".join(arguments.targets)
+    if text == "-":
+        text = sys.stdin.buffer.read(_LONGEST).decode("utf-8", "replace")
+    found = read_error_text(text)
+    request = _request(found, arguments)
+    obstacle = None if request is None else _why_not(found, request)
+    report = None
+    if request is not None and obstacle is None:
+        report = _diagnose(request, options)
+    if arguments.json:
+        write(_json(found, report))
+    else:
+        lines = _lines(found, obstacle, quiet=arguments.quiet)
+        print_lines(lines, color=not arguments.no_color)
+    if report is None:
+        return ExitCode.BINDABLE
+    from bindcheck.cli.report import print_report, status_of
+
+    if arguments.json:
+        return status_of(report)
+    return print_report(
+        report,
+        arguments,
+        privileged_command=privileged_command([found.target or ""]),
+    )
+
+
+def _request(found: ErrorText, arguments: argparse.Namespace) -> Request | None:
+    if found.target is None:
+        return None
+    from bindcheck.target import parse
+
+    protocol = Protocol.UDP if arguments.udp else found.protocol
+    return parse(found.target, protocol=protocol)
+
+
+def _why_not(found: ErrorText, request: Request) -> str | None:
+    """Why this machine is not asked; None when it is."""
+    here = {one.system for one in found.meanings}
+    if sys.platform not in here:
+        names = " or ".join(SYSTEM_NAMES[one] for one in here)
+        return f"it is an error of {names}: ask bindcheck on the machine that had it"
+    if request.family not in (None, Family.INET, Family.INET6):
+        return None
+    if request.packed and not _is_local(request.packed) and not _says_so(found):
+        return f"{found.target} is no address of this machine: ask bindcheck there"
+    if request.host and not request.packed and request.host != "localhost":
+        return f"whether {request.host} is this machine is not known: bindcheck {found.target}"
+    return None
+
+
+def _says_so(found: ErrorText) -> bool:
+    return all(one.error.name == "EADDRNOTAVAIL" for one in found.meanings)
+
+
+def _is_local(packed: bytes) -> bool:
+    from bindcheck import native
+
+    if not any(packed) or (len(packed) == 4 and packed[0] == 127):
+        return True
+    return any(one.packed == packed for one in native.list_addresses())
+
+
+def _diagnose(request: Request, options: Options) -> Report:
+    from bindcheck.cli.check import look
+    from bindcheck.conclusion import conclude
+    from bindcheck.model import Report
+    from bindcheck.options import check_options
+
+    check_options(options, request)
+    seen, context = look([request], options)
+    return Report(context=context, results=tuple(conclude(one) for one in seen))
+
+
+def _lines(found: ErrorText, obstacle: str | None, *, quiet: bool) -> list[Line]:
+    lines = []
+    for error in dict.fromkeys(one.error for one in found.meanings):
+        these = [one for one in found.meanings if one.error is error]
+        lines.append(Line(f"{error.name} ({_numbers(these)}): {error.meaning}", "bold"))
+        others = [one for one in meanings_of(error) if one not in these]
+        if others and not quiet:
+            lines.append(Line(f"elsewhere: {_numbers(others)}", indent=2))
+    if quiet and found.target is None:
+        return lines
+    if found.target is None:
+        lines.append(Line("no address is named: bindcheck HOST:PORT says who has it"))
+    elif obstacle is not None:
+        lines.append(Line(obstacle))
+    else:
+        lines += [Line(""), Line(f"{found.target} on this machine, now:")]
+    return lines
+
+
+def _numbers(meanings: list[Meaning]) -> str:
+    said: dict[str, list[str]] = {}
+    for one in meanings:
+        windows = one.system is System.WINDOWS
+        number = f"{one.code} {one.name}" if windows else str(one.code)
+        said.setdefault(number, []).append(SYSTEM_NAMES[one.system])
+    return ", ".join(
+        f"{number} on {' and '.join(names)}" for number, names in said.items()
+    )
+
+
+def _json(found: ErrorText, report: Report | None) -> str:
+    import json
+
+    from bindcheck.jsonform import SCHEMA, to_dict
+
+    answer = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "errors": [
+            {
+                "system": one.system,
+                "code": one.code,
+                "name": one.name,
+                "meaning": one.error.meaning,
+            }
+            for one in found.meanings
+        ],
+        "named": found.target,
+        "report": None if report is None else to_dict(report),
+    }
+    return json.dumps(answer, indent=2) + "\n"
