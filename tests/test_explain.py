@@ -312,7 +312,7 @@ def test_error_of_another_system_is_not_asked_about(
 
 
 def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["hello"], [""], ["\x1b[31mred"]):
+    for arguments in (["hello"], [""], ["\x1b[31mred"], ["-6", "98"]):
         status, out, err = explained(capsys, *arguments)
         assert (status, out) == (2, "")
         assert err.count("\n") == 1

@@ -8,6 +8,7 @@ from bindcheck._version import __version__
 from bindcheck.cli.exit_codes import ExitCode
 from bindcheck.cli.output import print_lines, privileged_command, write
 from bindcheck.error_text import SYSTEM_NAMES, meanings_of, read_error_text
+from bindcheck.errors import UsageError
 from bindcheck.render import Line
 from bindcheck.words import Family, Protocol, System
 
@@ -29,6 +30,8 @@ def run(arguments: argparse.Namespace, options: Options) -> ExitCode:
         UsageError: nothing in the text is an error of bind.
         TargetError: the address in it cannot be one.
     """
+    if arguments.family is not None:
+        raise UsageError("explain: the text says which address, without -4 or -6")
     text = " ".join(arguments.targets)
     if text == "-":
         text = sys.stdin.buffer.read(_LONGEST).decode("utf-8", "replace")
