@@ -319,6 +319,29 @@ def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         assert "\x1b" not in err
 
 
+def test_closed_standard_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    status, out, err = explained(capsys, "-")
+    assert (status, out) == (2, "")
+    assert err == "bindcheck: explain -: standard input is closed\n"
+
+
+@needs("socket tables")
+def test_text_does_no_harm_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    for text in ("/nowhere/\x1b[31mapp.sock", "/nowhere/\x1b]0;x/app.sock"):
+        _, out, err = explained(capsys, f"\x1b[1mEADDRINUSE\x1b[0m {text}")
+        assert "EADDRINUSE (98 on Linux" in out
+        assert "\x1b" not in out + err
+
+
+@pytest.mark.parametrize("piece", ["[:", "/", ":", "port 1 on f:", "('a", "(98 ", "f:"])
+def test_long_text_is_read_at_once(piece: str) -> None:
+    """Patterns that looked back over all of it would take hours here."""
+    read_error_text("EADDRINUSE " + piece * (65536 // len(piece)))
+
+
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = explained(capsys, "--json", "98")
     answer = json.loads(out)

@@ -173,12 +173,16 @@ _NUMBER = re.compile(
 _NAME = re.compile(r"(?i)(?<![A-Za-z])(?:WSA)?(E[A-Z]{3,15})(?![A-Za-z])")
 
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]{0,16}[A-Za-z]")  # as terminals show logs
+
+
 def read_error_text(text: str) -> ErrorText:
     """Read a number, a name or a line of a log.
 
     Raises:
         UsageError: nothing in it is an error of bind.
     """
+    text = _COLOURS.sub("", text)
     meanings = tuple(dict.fromkeys(_meanings(text)))
     if not meanings:
         shown = sanitize(text if len(text) <= 60 else text[:57] + "...")
@@ -278,8 +282,8 @@ _ADDRESS_ALONE = re.compile(
     r"""IPv[46] (?:address|socket)?\s*["'](?P<host>[^"'\s]{1,253})["']"""
 )
 _PATH = re.compile(
-    r"""(?:unix://|unix:)?(?P<path>/[^\s"':,;()\]]{1,107}\.(?:sock|socket)\b|"""
-    r"""/[^\s"':,;()\]]{0,90}/\.s\.PGSQL\.\d+)"""
+    r"""(?:unix://|unix:)?(?P<path>/[^\s\x00-\x1f"':,;()\]]{1,107}\.(?:sock|socket)\b|"""
+    r"""/[^\s\x00-\x1f"':,;()\]]{0,90}/\.s\.PGSQL\.\d+)"""
 )
 
 

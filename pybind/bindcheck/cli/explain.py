@@ -10,6 +10,8 @@ from bindcheck.cli.output import print_lines, privileged_command, write
 from bindcheck.error_text import SYSTEM_NAMES, meanings_of, read_error_text
 from bindcheck.errors import UsageError
 from bindcheck.render import Line
+from bindcheck.sanitize import sanitize
+from bindcheck.target import MAPPED_PREFIX
 from bindcheck.words import Family, Protocol, System
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -27,14 +29,14 @@ def run(arguments: argparse.Namespace, options: Options) -> ExitCode:
     """Explain a text, and diagnose the address that it names.
 
     Raises:
-        UsageError: nothing in the text is an error of bind.
+        UsageError: nothing in the text is an error of bind, or it cannot be read.
         TargetError: the address in it cannot be one.
     """
     if arguments.family is not None:
         raise UsageError("explain: the text says which address, without -4 or -6")
     text = " ".join(arguments.targets)
     if text == "-":
-        text = sys.stdin.buffer.read(_LONGEST).decode("utf-8", "replace")
+        text = _standard_input()
     found = read_error_text(text)
     request = _request(found, arguments)
     obstacle = None if request is None else _why_not(found, request)
@@ -55,8 +57,22 @@ def run(arguments: argparse.Namespace, options: Options) -> ExitCode:
     return print_report(
         report,
         arguments,
-        privileged_command=privileged_command([found.target or ""]),
+        privileged_command=privileged_command([_written(found)]),
     )
+
+
+def _standard_input() -> str:
+    if sys.stdin is None:
+        raise UsageError("explain -: standard input is closed")
+    try:
+        return sys.stdin.buffer.read(_LONGEST).decode("utf-8", "replace")
+    except OSError as error:
+        raise UsageError(f"explain -: {error.strerror}") from None
+
+
+def _written(found: ErrorText) -> str:
+    """The target with its protocol, as a command would name it."""
+    return f"{found.target}{'/udp' if found.protocol is Protocol.UDP else ''}"
 
 
 def _request(found: ErrorText, arguments: argparse.Namespace) -> Request | None:
@@ -70,7 +86,7 @@ def _request(found: ErrorText, arguments: argparse.Namespace) -> Request | None:
 
 def _why_not(found: ErrorText, request: Request) -> str | None:
     """Why this machine is not asked; None when it is."""
-    here = {one.system for one in found.meanings}
+    here = dict.fromkeys(one.system for one in found.meanings)
     if sys.platform not in here:
         names = " or ".join(SYSTEM_NAMES[one] for one in here)
         return f"it is an error of {names}: ask bindcheck on the machine that had it"
@@ -90,6 +106,7 @@ def _says_so(found: ErrorText) -> bool:
 def _is_local(packed: bytes) -> bool:
     from bindcheck import native
 
+    packed = packed.removeprefix(MAPPED_PREFIX)
     if not any(packed) or (len(packed) == 4 and packed[0] == 127):
         return True
     return any(one.packed == packed for one in native.list_addresses())
@@ -121,7 +138,7 @@ def _lines(found: ErrorText, obstacle: str | None, *, quiet: bool) -> list[Line]
     elif obstacle is not None:
         lines.append(Line(obstacle))
     else:
-        lines += [Line(""), Line(f"{found.target} on this machine, now:")]
+        lines += [Line(""), Line(f"{sanitize(found.target)} on this machine, now:")]
     return lines
 
 
