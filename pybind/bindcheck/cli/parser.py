@@ -155,9 +155,9 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parsed = parser.parse_intermixed_args(rest)
     parsed.verb = verb
     if not parsed.targets:
-        whats = {"replay": "file", "explain": "error"}
+        nouns = {"replay": "file", "explain": "error"}
         examples = {"replay": "replay seen.json", "explain": "explain 98"}
-        what, example = whats.get(verb, "target"), examples.get(verb, "8080")
+        what, example = nouns.get(verb, "target"), examples.get(verb, "8080")
         parser.error(f"no {what}: for example: bindcheck {example}")
     _check_recording(parser, parsed)
     return parsed
