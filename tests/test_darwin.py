@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -80,9 +81,9 @@ def test_time_wait_yields_to_reuseaddr_alone() -> None:
             served, _ = listener.accept()
             served.close()
             assert client.recv(1) == b""
-    while any(row.state is not State.TIME_WAIT for row in bindcheck.sockets(port=port)):
-        time.sleep(0.01)  # the last segments are on their way
-    assert bindcheck.sockets(port=port)
+    given_up = time.monotonic() + 10  # the last segments are on their way
+    while {row.state for row in bindcheck.sockets(port=port)} != {State.TIME_WAIT}:
+        assert time.monotonic() < given_up, bindcheck.sockets(port=port)
     found = diagnosed(f"127.0.0.1:{port}")
     assert found.verdict is Verdict.CONDITIONAL
     assert found.works_with == {"reuse_address": True}
@@ -103,7 +104,7 @@ def test_all_who_share_a_socket_are_named() -> None:
         listener.listen()
         pid = os.fork()  # type: ignore[attr-defined,unused-ignore]
         if pid == 0:
-            time.sleep(60)  # it is killed before
+            signal.pause()  # type: ignore[attr-defined,unused-ignore]
             os._exit(0)
         try:
             port = listener.getsockname()[1]

@@ -18,6 +18,7 @@ from bindcheck.words import Domain, Protocol, System
 from tests.support import needs
 
 if TYPE_CHECKING:
+    from bindcheck.error_text import KnownError
     from tests.support import Holder
 
 LINUX, DARWIN, WINDOWS = System.LINUX, System.DARWIN, System.WINDOWS
@@ -234,14 +235,13 @@ def test_text_without_an_error(text: str) -> None:
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda one: one.name)
-def test_numbers_are_the_systems(error: object) -> None:
+def test_numbers_are_the_systems(error: KnownError) -> None:
     """This system's by its own headers, Windows' by the table of the C core."""
-    (known,) = [one for one in ERRORS if one is error]
-    for system, code in known.codes:
-        if system == sys.platform and system is not WINDOWS:
-            assert native.error(Domain.ERRNO, code).name == known.name
+    for system, code in error.codes:
         if system is WINDOWS:
-            assert native.error(Domain.WINSOCK, code).name == f"WSA{known.name}"
+            assert native.error(Domain.WINSOCK, code).name == f"WSA{error.name}"
+        elif system == sys.platform:
+            assert native.error(Domain.ERRNO, code).name == error.name
 
 
 def explained(

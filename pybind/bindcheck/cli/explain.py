@@ -134,7 +134,7 @@ def _lines(found: ErrorText, obstacle: str | None, *, quiet: bool) -> list[Line]
     if quiet and found.target is None:
         return lines
     if found.target is None:
-        lines.append(Line("no address is named: bindcheck HOST:PORT says who has it"))
+        lines.append(Line("no address is named: bindcheck HOST:PORT finds out why"))
     elif obstacle is not None:
         lines.append(Line(obstacle))
     else:

@@ -281,8 +281,7 @@ def _reserved(
     ]
     if any(one.ok is False and "port" in one.changed for one in diagnosis.trials):
         text = (
-            "find out what refuses every port: a security product, or an app container "
-            "(its program needs the capability privateNetworkClientServer)"
+            "find out what refuses every port: a security product, or an app container"
         )
         return [Remedy(action="change-sandbox", text=text)]
     return [
