@@ -17,8 +17,33 @@ if TYPE_CHECKING:
 
 # The child has no need of bindcheck: it is any program.
 _PROGRAM = """
-import json, os, socket, struct, sys, time
+import errno, json, os, socket, struct, sys, time
+
+def bind_anywhere(one, address):
+    # To a port that no socket of either family has, whatever its address. Left to
+    # itself the kernel gives one that is free for this address alone, and then some
+    # other program of the machine may be in the way of the next bind.
+    while port := free_everywhere(one.type):
+        try:
+            return one.bind((address, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    one.bind((address, 0))
+
+def free_everywhere(type):
+    if not socket.has_dualstack_ipv6():
+        return 0
+    with socket.socket(socket.AF_INET6, type) as every:
+        every.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        try:
+            every.bind(("::", 0))
+        except OSError:
+            return 0  # none is left
+        return every.getsockname()[1]
+
 scope = {"socket": socket, "os": os, "struct": struct, "time": time, "kept": {}}
+scope["bind_anywhere"] = bind_anywhere
 for line in sys.stdin:
     scope["result"] = None
     try:
@@ -114,7 +139,10 @@ class Holder:
             lines.append(f"one.setsockopt(socket.IPPROTO_IPV6, 26, {int(v6only)})")
         if device is not None:
             lines.append(f"one.setsockopt(socket.SOL_SOCKET, 25, {device.encode()!r})")
-        lines.append(f"one.bind(({address!r}, {port}))")
+        if port:
+            lines.append(f"one.bind(({address!r}, {port}))")
+        else:
+            lines.append(f"bind_anywhere(one, {address!r})")
         if listen:
             lines.append("one.listen()")
         lines.append("result = one.getsockname()[1]")
