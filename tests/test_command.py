@@ -19,8 +19,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import bindcheck
+from bindcheck import native
 from bindcheck.cli.main import run
 from bindcheck.cli.parser import parse_arguments
+from bindcheck.cli.verbs import VERBS
 from tests.support import NOBODY, Holder, as_user, needs
 
 if TYPE_CHECKING:
@@ -859,17 +862,87 @@ class TestText:
         assert [" cannot be bound: " in line for line in answer.lines] == [True, False]
 
 
-def test_every_option_of_the_help_is_one() -> None:
-    """What the help shows can be typed."""
-    shown = command("--help", env={"COLUMNS": "80"}).out
-    options = set(re.findall(r"(?<![\w-])--?[a-z0-9][a-z0-9-]*", shown))
-    assert {"-u", "-4", "--json", "--reuseaddr", "--device"} <= options
-    for name in options - {"--help", "-h", "--version"}:
-        values = {
-            "--device": ["lo"],
-            "--record": ["seen.json"],
-            "--record-commands": ["--record", "seen.json"],
-        }
-        value = values.get(name, [])
-        parsed = parse_arguments([name, *value, "[::1]:0"])
-        assert parsed.targets == ["[::1]:0"], name
+VALUES = {
+    "--device": ["lo"],
+    "--record": ["seen.json"],
+    "--record-commands": ["--record", "seen.json"],
+    "--timeout": ["2.5"],
+    "--near": ["8080"],
+    "--range": ["8000-8099"],
+    "--count": ["3"],
+    "--signal": ["INT"],
+}
+LEAVES = {"--help", "-h", "--version", "--print-completion"}
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_every_option_of_the_help_is_one(verb: str) -> None:
+    """What the help shows can be typed, before and behind the verb."""
+    words = [verb] if verb else []
+    shown = command(*words, "--help", env={"COLUMNS": "80"}).out
+    options = shown.partition("options:\n")[2].partition("\n\n")[0]
+    assert all(len(line) <= 89 for line in shown.splitlines())
+    assert "\nexamples:\n" in shown
+    named = set(re.findall(r"(?<![\w-])--?[a-z0-9][a-z0-9-]*", options)) - LEAVES
+    assert {"--json", "-q"} <= named
+    target = [] if verb in ("doctor", "free", "list") else ["[::1]:0"]
+    for name in named:
+        typed = [name, *VALUES.get(name, [])]
+        for line in ([*words, *typed, *target], [*typed, *words, *target]):
+            parsed = parse_arguments(line)
+            assert (parsed.verb, parsed.targets) == (verb or "check", target), line
+
+
+def test_an_option_of_another_verb_is_named() -> None:
+    answer = here("probe", "--near=3", "8080")
+    assert answer.status == 2
+    assert "--near is no option of probe, but of free" in answer.err
+
+
+class TestCompletion:
+    """`--print-completion`."""
+
+    @pytest.mark.parametrize("shell", ["bash", "zsh"])
+    def test_script(self, shell: str) -> None:
+        script = command("--print-completion", shell)
+        assert (script.status, script.err) == (0, "")
+        assert "--reuseaddr" in script.out
+
+    @needs("bash")
+    def test_bash_completes_verbs_and_their_options(self) -> None:
+        script = command("--print-completion", "bash").out
+        assert set(self.completed(script, "bindcheck w")) == {"wait"}
+        assert "--timeout" in self.completed(script, "bindcheck wait --t")
+        assert "--near" not in self.completed(script, "bindcheck wait --n")
+
+    @staticmethod
+    def completed(script: str, line: str) -> list[str]:
+        words = line.split(" ")
+        asks = (
+            f"COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1};"
+            f"COMP_LINE={shlex.quote(line)}; COMP_POINT={len(line)};"
+            "_shtab_bindcheck; printf '%s\n' \"${COMPREPLY[@]}\""
+        )
+        done = subprocess.run(
+            ["bash", "-c", f"{script}\n{asks}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return [one.strip() for one in done.stdout.splitlines()]
+
+    def test_without_it_one_line_says_what_is_missing(self, tmp_path: Path) -> None:
+        (tmp_path / "shtab.py").write_text("raise ImportError")
+        answer = command(
+            "--print-completion", "bash", env={"PYTHONPATH": str(tmp_path)}
+        )
+        assert answer.status == 2
+        assert is_one_line(answer.err)
+        assert "bindcheck[completion]" in answer.err
+
+
+def test_version_tells_what_a_bug_report_needs() -> None:
+    first, second = command("--version").lines
+    assert first == f"bindcheck {bindcheck.__version__}"
+    for part in (sys.version.split()[0], native.ABI, "cffi"):
+        assert str(part) in second

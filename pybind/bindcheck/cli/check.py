@@ -6,6 +6,7 @@ import os
 import sys
 import time
 
+from bindcheck.cli.asked import options_of, requests_of
 from bindcheck.cli.output import privileged_command
 from bindcheck.cli.report import print_report
 from bindcheck.conclusion import conclude
@@ -26,14 +27,15 @@ if TYPE_CHECKING:
 _TIMEOUT_SECONDS = 10.0
 
 
-def run(
-    requests: Sequence[Request], options: Options, arguments: argparse.Namespace
-) -> ExitCode:
+def run(arguments: argparse.Namespace) -> ExitCode:
     """Diagnose, print, and say how it went.
 
     Raises:
-        UsageError: the file to record in cannot be written.
+        TargetError: a text is no target.
+        UsageError: an option makes no sense, or the file to record in cannot be written.
     """
+    options = options_of(arguments)
+    requests = requests_of(arguments, options)
     file = _open(arguments.record) if arguments.record is not None else None
     seen, context = look(requests, options)
     report = Report(context=context, results=tuple(conclude(one) for one in seen))

@@ -14,3 +14,5 @@ class ExitCode(IntEnum):
     """The command line makes no sense."""
     UNKNOWN = 3
     """It could not be found out."""
+    REFUSED = 4
+    """What was asked for would harm: not done."""

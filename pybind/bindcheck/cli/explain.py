@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from bindcheck._version import __version__
+from bindcheck.cli.asked import options_of
 from bindcheck.cli.exit_codes import ExitCode
 from bindcheck.cli.output import print_lines, privileged_command, write
 from bindcheck.error_text import SYSTEM_NAMES, meanings_of, read_error_text
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
 _LONGEST = 65536  # bytes of standard input
 
 
-def run(arguments: argparse.Namespace, options: Options) -> ExitCode:
+def run(arguments: argparse.Namespace) -> ExitCode:
     """Explain a text, and diagnose the address that it names.
 
     Raises:
         UsageError: nothing in the text is an error of bind, or it cannot be read.
         TargetError: the address in it cannot be one.
     """
+    options = options_of(arguments)
     if arguments.family is not None:
         raise UsageError("explain: the text says which address, without -4 or -6")
     text = " ".join(arguments.targets)
@@ -118,7 +120,10 @@ def _diagnose(request: Request, options: Options) -> Report:
     from bindcheck.model import Report
     from bindcheck.options import check_options
 
-    check_options(options, request)
+    try:
+        check_options(options, request)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     seen, context = look([request], options)
     return Report(context=context, results=tuple(conclude(one) for one in seen))
 

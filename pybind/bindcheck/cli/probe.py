@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bindcheck._version import __version__
+from bindcheck.cli.asked import options_of, requests_of
 from bindcheck.cli.exit_codes import ExitCode
 from bindcheck.cli.output import write
 from bindcheck.diagnosis import probe_request
@@ -11,16 +12,17 @@ from bindcheck.render import native_line
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
-
-    from bindcheck.model import Options
-    from bindcheck.target import Request
 
 
-def run(
-    requests: Sequence[Request], options: Options, arguments: argparse.Namespace
-) -> ExitCode:
-    """Probe each target once and print a line for each, or JSON."""
+def run(arguments: argparse.Namespace) -> ExitCode:
+    """Probe each target once and print a line for each, or JSON.
+
+    Raises:
+        TargetError: a text is no target.
+        UsageError: an option makes no sense.
+    """
+    options = options_of(arguments)
+    requests = requests_of(arguments, options)
     attempts = [probe_request(request, options) for request in requests]
     if arguments.json:
         import json
