@@ -24,7 +24,7 @@
 /* cffi: begin */
 
 /* Raised by one whenever anything below changes its meaning or layout. */
-#define BC_ABI 4
+#define BC_ABI 5
 
 /* More than any system takes as the name of a socket (Linux 108, macOS 104). */
 #define BC_NAME_BYTES 256
@@ -452,6 +452,15 @@ typedef struct {
 /* The tunnel devices of this network namespace (rtnetlink(7), RTM_GETLINK). */
 BC_API int bc_list_tunnels(bc_tunnel *out, size_t capacity, size_t *count,
                            bc_error *error);
+
+/* A descriptor that becomes readable when the kernel ends the TCP or UDP socket with
+ * this cookie (bc_socket.cookie) in this network namespace, or without a cookie (0) any
+ * that had this local port; for poll(2), and to be closed by the caller. The socket may
+ * have ended before: look at the tables once it is there. A connection ends when its
+ * TIME_WAIT begins, and that ends without a word. Needs no privilege.
+ * BC_E_UNSUPPORTED where the system tells nothing of the kind. */
+BC_API int bc_watch_ends(uint16_t port, uint64_t cookie, int32_t *handle,
+                         bc_error *error);
 
 /* Interface index of a name in this network namespace; 0 when there is none. */
 BC_API uint32_t bc_interface_index(const char *name);

@@ -16,6 +16,7 @@
  *   bound.c      bc_find_bound
  *   tunnels.c    bc_list_tunnels
  *   kept_ports.c bc_list_kept_ports
+ *   ends.c       bc_watch_ends
  *   services.c   bc_service_name
  */
 #ifndef BINDCHECK_INTERNAL_H

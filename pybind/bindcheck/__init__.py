@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bindcheck.jsonform import to_dict
     from bindcheck.model import Attempt, Diagnosis, NativeCode, Report, Target
     from bindcheck.public import native_code, sockets
+    from bindcheck.waiting import wait_until_bindable
 
 __all__ = [
     "Attempt",
@@ -28,6 +29,7 @@ __all__ = [
     "probe",
     "sockets",
     "to_dict",
+    "wait_until_bindable",
 ]
 
 _HOMES = {
@@ -44,6 +46,7 @@ _HOMES = {
     "probe": "diagnosis",
     "sockets": "public",
     "to_dict": "jsonform",
+    "wait_until_bindable": "waiting",
 }
 
 

@@ -140,6 +140,9 @@ class _Lib:
     def bc_list_tunnels(
         self, out: Any, capacity: int, count: Any, error: Any, /
     ) -> int: ...
+    def bc_watch_ends(
+        self, port: int, cookie: int, handle: Any, error: Any, /
+    ) -> int: ...
     def bc_interface_index(self, name: bytes, /) -> int: ...
     def bc_decode_sock_diag(
         self,

@@ -51,7 +51,7 @@ def examine(
             yield _unresolved(request, replace(target, options=options), observer)
         else:
             suited = fitting(options, target)
-            found = _examine(request, target, suited, observer)
+            found = examine_target(request.requested, target, suited, observer)
             if suited is not options:
                 dropped = Notice(
                     code="v6only-not-applied",
@@ -75,7 +75,8 @@ def _examine_wildcards(
     no_inet6 = observer.facts.ipv6_available is False
     if request.family is not Family.INET6:
         target = make_target(Family.INET, ANY4, request.port, request.protocol)
-        found = _examine(request, target, fitting(options, target), observer)
+        suited = fitting(options, target)
+        found = examine_target(request.requested, target, suited, observer, paired=True)
         if no_inet6 and request.family is None:
             skipped = Notice(
                 code="ipv6-skipped",
@@ -88,7 +89,7 @@ def _examine_wildcards(
     target = make_target(Family.INET6, ANY6, request.port, request.protocol)
     if options.v6only is None:
         options = replace(options, v6only=True)
-    yield _examine(request, target, options, observer)
+    yield examine_target(request.requested, target, options, observer, paired=True)
 
 
 def _unresolved(request: Request, attempt: Attempt, observer: Observer) -> Examination:
@@ -102,12 +103,13 @@ def _unresolved(request: Request, attempt: Attempt, observer: Observer) -> Exami
     return Examination(requested=request.requested, attempt=attempt, snapshot=snapshot)
 
 
-def _examine(
-    request: Request,
+def examine_target(
+    requested: str,
     target: Target,
     options: Options,
     observer: Observer,
     *,
+    paired: bool = False,
     tries: int = _LOOKS,
 ) -> Examination:
     """Examine one address. The tables are read until they agree with the attempt."""
@@ -131,7 +133,9 @@ def _examine(
         # Somebody's short-lived socket, or a table that changed while it was read.
         time.sleep(_PAUSE_SECONDS * (look + 1))
     if attempt.ok:
-        works = _finish(request, attempt, (), snapshot, came_free=came_free)
+        works = _finish(
+            requested, attempt, (), snapshot, came_free=came_free, paired=paired
+        )
         return _with_what_is_quiet(works, observer)
     snapshot = _with_what_explains(attempt, snapshot, observer)
     trials = try_changes(attempt, snapshot)
@@ -144,8 +148,24 @@ def _examine(
             again = attempt_harmlessly(target, options, snapshot)
             came_free = bool(again.ok)
             if not came_free and tries > 1:
-                return _examine(request, target, options, observer, tries=tries - 1)
-    return _finish(request, attempt, trials, snapshot, came_free=came_free)
+                return examine_target(
+                    requested,
+                    target,
+                    options,
+                    observer,
+                    paired=paired,
+                    tries=tries - 1,
+                )
+    return _finish(
+        requested, attempt, trials, snapshot, came_free=came_free, paired=paired
+    )
+
+
+def observe_holders(target: Target, options: Options, observer: Observer) -> Snapshot:
+    """Observe who has the port, without any bind of the target."""
+    snapshot = observer.look(target.protocol, target.port, options.device)
+    snapshot = observer.with_bound_sockets(snapshot, target.protocol, target.port)
+    return _with_owners(target, options, snapshot, observer)
 
 
 def _is_windows(snapshot: Snapshot) -> bool:
@@ -187,21 +207,22 @@ def _with_what_is_quiet(works: Examination, observer: Observer) -> Examination:
 
 
 def _finish(
-    request: Request,
+    requested: str,
     attempt: Attempt,
     trials: tuple[Trial, ...],
     snapshot: Snapshot,
     *,
-    came_free: bool = False,
+    came_free: bool,
+    paired: bool,
 ) -> Examination:
     limits = tuple({limit.code: limit for limit in snapshot.limits}.values())
     return Examination(
-        requested=request.requested,
+        requested=requested,
         attempt=attempt,
         trials=trials,
         snapshot=replace(snapshot, limits=limits),
         came_free=came_free,
-        paired=request.host is None,
+        paired=paired,
     )
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-ABI = 4
+ABI = 5
 if lib.BC_ABI != ABI:
     raise StaleExtensionError(
         f"{_native.__file__} has interface {lib.BC_ABI}, this bindcheck needs {ABI}: "
@@ -615,6 +615,22 @@ def list_tunnels() -> tuple[Tunnel, ...]:
         )
         for one in rows[0 : count[0]]
     )
+
+
+def watch_ends(port: int, cookie: int | None) -> int | None:
+    """A descriptor that becomes readable when a socket ends; the caller closes it.
+
+    Args:
+        port: its local port, where there is no cookie: then any that has it counts.
+        cookie: of the row that is waited for.
+
+    Returns:
+        None where the kernel does not tell.
+    """
+    handle, failed = ffi.new("int32_t *"), ffi.new("bc_error *")
+    if lib.bc_watch_ends(port, cookie or 0, handle, failed) != _OK:
+        return None
+    return int(handle[0])
 
 
 def interface_index(name: str) -> int | None:

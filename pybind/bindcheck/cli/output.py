@@ -9,6 +9,7 @@ import sys
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TextIO
 
     from bindcheck.render import Line
 
@@ -34,7 +35,7 @@ def print_lines(lines: Sequence[Line], *, color: bool) -> None:
 
     width = _width()
     rows = [(row, line.style) for line in lines for row in wrap(line, width)]
-    if not (color and _is_colour_terminal()):
+    if not (color and is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")):
         write("".join(f"{row}\n" for row, _ in rows))
         return
     from rich.console import Console
@@ -70,13 +71,9 @@ def _console_script() -> str | None:
     return found if found and os.path.isabs(found) else None  # noqa: PTH117
 
 
-def _is_colour_terminal() -> bool:
-    return (
-        sys.stdout is not None
-        and sys.stdout.isatty()
-        and not os.environ.get("NO_COLOR")
-        and os.environ.get("TERM") != "dumb"
-    )
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a stream is a terminal that understands more than text."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _width() -> int:

@@ -238,7 +238,7 @@ over, and calls bind once then. Where waiting cannot help it says so at once.
 
 exit status:
   0 it can be bound   1 it cannot: waiting does not help, or the time is over
-  2 usage   3 could not find out   with CMD: that of CMD (127 it is not there)
+  2 usage   3 could not find out   with CMD: that of CMD
 
 examples:
   bindcheck wait 127.0.0.1:8080
