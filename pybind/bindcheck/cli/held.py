@@ -1,0 +1,130 @@
+"""Sockets that are kept bound and given to a command, as systemd gives them.
+
+sd_listen_fds(3): descriptors from 3 on, their number in LISTEN_FDS, the pid of who gets
+them in LISTEN_PID. Nobody can take the ports between the search and the command.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+from bindcheck import native
+from bindcheck.cli.command import find_command, run_command
+from bindcheck.model import Attempt
+from bindcheck.sanitize import sanitize
+from bindcheck.words import Domain, Family, SocketType, Step
+
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bindcheck.free_ports import Wanted
+    from bindcheck.model import Options, Target
+
+FIRST = 3
+_BACKLOG = 128
+
+
+class Held:
+    """The sockets that were taken so far."""
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+        self._names: list[str] = []
+
+    def take(self, wanted: Sequence[Wanted], port: int) -> Attempt | None:
+        """Bind each on a port and keep it; the first that fails, and none is kept."""
+        made: list[socket.socket] = []
+        for one in wanted:
+            target = one.on(port)
+            try:
+                made.append(_open(target, one.options))
+            except OSError as error:
+                for other in made:
+                    other.close()
+                return _failed(target, one.options, error)
+        self._sockets += made
+        self._names += [one.on(port).text for one in wanted]
+        return None
+
+    def give_to(self, command: Sequence[str], *, quiet: bool) -> int:
+        """Become the command, with the sockets as its descriptors from 3 on.
+
+        Raises:
+            UsageError: the command cannot be run.
+        """
+        find_command(command)
+        last = FIRST + len(self._sockets)
+        if not quiet and sys.stderr is not None:
+            for number, name in enumerate(self._names, FIRST):
+                sys.stderr.write(
+                    f"bindcheck: {sanitize(name)} is descriptor {number}\n"
+                )
+        # First out of the way of each other, then to their places.
+        away = [_duplicate_above(one.fileno(), last) for one in self._sockets]
+        for number, handle in enumerate(away, FIRST):
+            os.dup2(handle, number, inheritable=True)
+        variables = {"LISTEN_FDS": str(len(away)), "LISTEN_PID": str(os.getpid())}
+        return run_command(command, variables)
+
+
+def _duplicate_above(handle: int, lowest: int) -> int:
+    if sys.platform == "win32":
+        raise NotImplementedError
+    else:  # noqa: RET506 - type checkers leave the other system's branch out
+        import fcntl
+
+        return fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, lowest)
+
+
+def _open(target: Target, options: Options) -> socket.socket:
+    """A socket that is bound with these options; listening, where its kind does."""
+    inet = target.family is Family.INET
+    stream = target.protocol.type is SocketType.STREAM
+    one = socket.socket(
+        socket.AF_INET if inet else socket.AF_INET6,
+        socket.SOCK_STREAM if stream else socket.SOCK_DGRAM,
+    )
+    try:
+        _set(one, options)
+        address = (target.address, target.port)
+        one.bind(address if inet else (*address, 0, target.scope_id or 0))
+        if stream:
+            one.listen(_BACKLOG)
+    except OSError:
+        one.close()
+        raise
+    return one
+
+
+def _set(one: socket.socket, options: Options) -> None:
+    if options.reuse_address is not None:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, options.reuse_address)
+    if options.reuse_port is not None:
+        number = getattr(socket, "SO_REUSEPORT", 15)
+        one.setsockopt(socket.SOL_SOCKET, number, options.reuse_port)
+    if options.v6only is not None:
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, options.v6only)
+    if options.device is not None:
+        number = getattr(socket, "SO_BINDTODEVICE", 25)
+        one.setsockopt(socket.SOL_SOCKET, number, options.device.encode())
+    if options.freebind is not None:
+        one.setsockopt(socket.SOL_IP, _IP_FREEBIND, options.freebind)
+
+
+_IP_FREEBIND = 15  # linux/in.h
+
+
+def _failed(target: Target, options: Options, error: OSError) -> Attempt:
+    return Attempt(
+        target=target,
+        options=options,
+        ok=False,
+        native=True,
+        step=Step.BIND,
+        argument=None,
+        error=native.error(Domain.ERRNO, error.errno or 0),
+        bound=None,
+    )
