@@ -41,7 +41,7 @@ def to_dict(report: Report) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "version": __version__,
-        "context": _context(report.context),
+        "context": context_to_dict(report.context),
         "results": [_diagnosis(one) for one in report.results],
     }
 
@@ -61,7 +61,8 @@ def timestamp(seconds: float | None, *, milliseconds: bool = False) -> str | Non
     return f"{text}.{int(seconds * 1000) % 1000:03}Z" if milliseconds else f"{text}Z"
 
 
-def _context(context: Context) -> dict[str, Any]:
+def context_to_dict(context: Context) -> dict[str, Any]:
+    """Turn a context into a dictionary."""
     return {
         "platform": context.platform,
         "kernel": context.kernel,
@@ -77,7 +78,7 @@ def _context(context: Context) -> dict[str, Any]:
 def _diagnosis(one: Diagnosis) -> dict[str, Any]:
     return {
         "requested": one.requested,
-        "target": _target(one.target),
+        "target": target_to_dict(one.target),
         "verdict": str(one.verdict),
         "works_with": dict(one.works_with) if one.works_with is not None else None,
         "attempt": _attempt(one.attempt),
@@ -92,12 +93,13 @@ def _diagnosis(one: Diagnosis) -> dict[str, Any]:
             }
             for following in one.next_errors
         ],
-        "warnings": [_notice(notice) for notice in one.warnings],
-        "limits": [_notice(notice) for notice in one.limits],
+        "warnings": [notice_to_dict(notice) for notice in one.warnings],
+        "limits": [notice_to_dict(notice) for notice in one.limits],
     }
 
 
-def _target(target: Target) -> dict[str, Any]:
+def target_to_dict(target: Target) -> dict[str, Any]:
+    """Turn a target into plain data."""
     return {
         "text": target.text,
         "family": _word(target.family),
@@ -179,12 +181,13 @@ def _blocker(blocker: Blocker) -> dict[str, Any]:
             "how": str(blocker.release.how),
             "after_ms": blocker.release.after_ms,
         },
-        "owner": _owner(blocker.owner),
-        "socket": _socket(blocker.socket),
+        "owner": owner_to_dict(blocker.owner),
+        "socket": socket_to_dict(blocker.socket),
     }
 
 
-def _owner(owner: Owner) -> dict[str, Any]:
+def owner_to_dict(owner: Owner) -> dict[str, Any]:
+    """Turn an owner into a dictionary."""
     return {
         "kind": str(owner.kind),
         "traits": [str(trait) for trait in owner.traits],
@@ -214,7 +217,8 @@ def _process(process: Process) -> dict[str, Any]:
     }
 
 
-def _socket(socket: Socket) -> dict[str, Any]:
+def socket_to_dict(socket: Socket) -> dict[str, Any]:
+    """Turn a row into a dictionary, without its owner."""
     return {
         "family": str(socket.family),
         "protocol": str(socket.protocol),
@@ -241,7 +245,8 @@ def _trial(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _notice(notice: Notice) -> dict[str, Any]:
+def notice_to_dict(notice: Notice) -> dict[str, Any]:
+    """Turn a notice into a dictionary."""
     return {"code": notice.code, "text": notice.text}
 
 
@@ -257,4 +262,4 @@ def _word(word: object) -> str | None:
 
 def attempt_to_dict(attempt: Attempt) -> dict[str, Any]:
     """Turn one attempt into a dictionary, as the verb `probe` prints it."""
-    return {"target": _target(attempt.target), **_attempt(attempt)}
+    return {"target": target_to_dict(attempt.target), **_attempt(attempt)}
