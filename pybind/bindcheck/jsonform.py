@@ -155,11 +155,12 @@ def _cause(cause: Cause) -> dict[str, Any]:
         "blockers": list(cause.blockers),
         "summary": cause.summary,
         "evidence": list(cause.evidence),
-        "remedies": [_remedy(remedy) for remedy in cause.remedies],
+        "remedies": [remedy_to_dict(remedy) for remedy in cause.remedies],
     }
 
 
-def _remedy(remedy: Remedy) -> dict[str, Any]:
+def remedy_to_dict(remedy: Remedy) -> dict[str, Any]:
+    """Turn a remedy into plain data."""
     return {
         "action": remedy.action,
         "text": remedy.text,
@@ -197,11 +198,12 @@ def owner_to_dict(owner: Owner) -> dict[str, Any]:
         "container": owner.container,
         "services": list(owner.services),
         "opener": owner.opener,
-        "processes": [_process(process) for process in owner.processes],
+        "processes": [process_to_dict(process) for process in owner.processes],
     }
 
 
-def _process(process: Process) -> dict[str, Any]:
+def process_to_dict(process: Process) -> dict[str, Any]:
+    """Turn a process into plain data."""
     return {
         "pid": process.pid,
         "start_id": process.start_id,

@@ -15,7 +15,7 @@ from bindcheck.words import CauseCode, Certainty, Family, OwnerKind, Verdict
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from bindcheck.model import Attempt, Cause, Diagnosis, NativeCode, Remedy, Report
 
@@ -303,11 +303,15 @@ def _next_errors(one: Diagnosis) -> list[Line]:
 
 
 def _remedies(one: Diagnosis, system: str) -> list[Line]:
-    lines = []
-    remedies = dict.fromkeys(
-        remedy for cause in one.causes for remedy in cause.remedies
+    return remedy_lines(
+        [remedy for cause in one.causes for remedy in cause.remedies], system
     )
-    for remedy in remedies:
+
+
+def remedy_lines(remedies: Iterable[Remedy], system: str) -> list[Line]:
+    """Lay out what helps, each remedy once; nothing where there is none."""
+    lines = []
+    for remedy in dict.fromkeys(remedies):
         lines += _remedy(remedy, system)
     return [Line("what helps"), *lines] if lines else []
 

@@ -38,9 +38,6 @@ def who(owner: Owner) -> str:
     """Name an owner: "node (pid 4121)", or what is known of a hidden one."""
     if owner.processes:
         first = owner.processes[0]
-        from bindcheck.rules.proxies import program_name
-
-        name = sanitize(program_name(first)) or "a program"
         if Trait.SAME_PROCESS in owner.traits:
             fds = f", fd {numbers(first.fds)}" if first.fds else ""
             return f"this process (pid {first.pid}{fds})"
@@ -48,7 +45,7 @@ def who(owner: Owner) -> str:
         rest = f" and {more} more" if more else ""
         if Trait.OWN_COPY in owner.traits:
             return f"another copy of this program (pid {first.pid}{rest})"
-        return f"{name} (pid {first.pid}{rest})"
+        return f"{program_of(first)} (pid {first.pid}{rest})"
     if owner.kind is OwnerKind.IN_TRANSIT:
         return f"a socket that no process has a descriptor of{origin_of(owner)}"
     if owner.kind is OwnerKind.KERNEL:
@@ -59,6 +56,13 @@ def who(owner: Owner) -> str:
         return _opener(owner)
     # Not "a program": the kernel has sockets of its own.
     return f"a socket of {user_of(owner)}{origin_of(owner)}"
+
+
+def program_of(process: Process) -> str:
+    """Name the program of a process."""
+    from bindcheck.rules.proxies import program_name
+
+    return sanitize(program_name(process)) or "a program"
 
 
 def _opener(owner: Owner) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 # All of them: where no descriptor is left nothing could be imported later.
 from bindcheck.rules.remedies import darwin, linux, unix, vsock, windows
+from bindcheck.rules.remedies.stopping import stop_owner
 from bindcheck.words import CauseCode, Family, System
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -38,6 +39,18 @@ def remedies(
     if not both and any(not one.owner.processes for one in blockers):
         both = linux.ask_elsewhere(blockers, snapshot)
     return tuple(dict.fromkeys(both))
+
+
+def stopping(
+    blocker: Blocker, diagnosis: Diagnosis, snapshot: Snapshot
+) -> list[Remedy]:
+    """How to end the owner of one blocker, whatever it blocks for."""
+    system, port = snapshot.facts.system, blocker.socket.local.port
+    if system == System.WINDOWS:
+        return windows.stop_holder(blocker.owner, diagnosis, snapshot)
+    if system == System.DARWIN and diagnosis.target.family is not Family.UNIX:
+        return darwin.stop_holder(blocker.owner, snapshot, port)
+    return stop_owner(blocker.owner, snapshot, port)
 
 
 def _table(diagnosis: Diagnosis, snapshot: Snapshot) -> Mapping[CauseCode, _Choose]:

@@ -31,7 +31,7 @@ def _stop_holders(
 ) -> list[Remedy]:
     found: list[Remedy] = []
     for blocker in blockers:
-        found += _stop(blocker.owner, snapshot, diagnosis.target.port)
+        found += stop_holder(blocker.owner, snapshot, diagnosis.target.port)
     if diagnosis.works_with and any(one.kind is Kind.LISTENER for one in blockers):
         address = diagnosis.target.address
         found.append(
@@ -46,7 +46,8 @@ def _stop_holders(
     return list(dict.fromkeys(found))
 
 
-def _stop(owner: Owner, snapshot: Snapshot, port: int) -> list[Remedy]:
+def stop_holder(owner: Owner, snapshot: Snapshot, port: int) -> list[Remedy]:
+    """How to end an owner: what is not a plain program first."""
     names = [one.name for one in owner.processes] or [owner.opener_name or ""]
     if any(is_airplay(name, port) for name in names):
         return [

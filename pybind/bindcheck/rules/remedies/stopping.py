@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from bindcheck.rules.proxies import Proxy
 
 # Others depend on them: stopping them stops more than was meant.
-_DAEMONS = frozenset(["systemd", "systemd-resolve", "dbus-daemon", "supervisord"])
+_DAEMONS = frozenset(
+    [
+        *("systemd", "systemd-resolve", "systemd-network", "init", "supervisord"),
+        *("dbus-daemon", "dbus-broker", "rpcbind", "kubelet", "crio", "NetworkManager"),
+        *("Xorg", "Xwayland", "tmux: server", "screen"),
+    ]
+)
 # Units whose stop would take more with it than the port.
 _SHARED_UNITS = frozenset(
     [
@@ -273,9 +279,9 @@ def _stop_processes(owner: Owner, snapshot: Snapshot) -> list[Remedy]:
     first = _first_of_a_namespace(owner.processes, snapshot)
     if first is not None:
         return [first]
-    roots = _roots(owner.processes)
-    if len(roots) > _MANY:
-        text = f"stop the {len(roots)} programs that share the socket"
+    masters = roots(owner.processes)
+    if len(masters) > _MANY:
+        text = f"stop the {len(masters)} programs that share the socket"
         return [Remedy(action="stop-holder", text=text)]
     if Trait.SUSPENDED in owner.traits:
         found.append(
@@ -289,7 +295,7 @@ def _stop_processes(owner: Owner, snapshot: Snapshot) -> list[Remedy]:
         Remedy(
             action="stop-holder",
             text="or stop it, which it sees once it is continued" if found else "",
-            command=_kill(roots, snapshot),
+            command=_kill(masters, snapshot),
         )
     )
     if Trait.SUSPENDED in owner.traits:
@@ -301,7 +307,7 @@ def _stop_processes(owner: Owner, snapshot: Snapshot) -> list[Remedy]:
                 command=_kill(owner.processes[:1], snapshot, "-CONT"),
             )
         )
-    children = [one for one in owner.processes if one not in roots]
+    children = [one for one in owner.processes if one not in masters]
     if 0 < len(children) <= _MANY:
         found.append(
             Remedy(
@@ -348,7 +354,7 @@ def _first_of_a_namespace(
     )
 
 
-def _roots(processes: Sequence[Process]) -> list[Process]:
+def roots(processes: Sequence[Process]) -> list[Process]:
     """The processes whose parents do not share the socket: the masters."""
     pids = {one.pid for one in processes}
     return [one for one in processes if one.parent not in pids]

@@ -59,7 +59,7 @@ def _stop_holders(
     if diagnosis.attempt.options.reuse_address:
         found.append(_without_reuse_address())
     for blocker in blockers:
-        found += _stop(blocker.owner, diagnosis, snapshot)
+        found += stop_holder(blocker.owner, diagnosis, snapshot)
     return list(dict.fromkeys(found))
 
 
@@ -71,7 +71,8 @@ def _without_reuse_address() -> Remedy:
     )
 
 
-def _stop(owner: Owner, diagnosis: Diagnosis, snapshot: Snapshot) -> list[Remedy]:
+def stop_holder(owner: Owner, diagnosis: Diagnosis, snapshot: Snapshot) -> list[Remedy]:
+    """How to end an owner: what is not a plain program first."""
     if Trait.SAME_PROCESS in owner.traits:
         text = (
             "this process has the port already: close that socket, or use it instead of "
