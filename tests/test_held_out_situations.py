@@ -103,7 +103,7 @@ def test_first_process_of_a_pid_namespace_is_not_asked_to_end() -> None:
         assert outer.stdout is not None
         port = int(outer.stdout.readline())
         found = only(("127.0.0.1", port))
-        (command,) = commands(found)
+        command, _ = commands(found)  # the other one: to take another port
         assert command[:2] == ("kill", "-KILL")
         subprocess.run(command, check=True)
         outer.wait()

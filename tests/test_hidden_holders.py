@@ -339,7 +339,9 @@ class TestTunnel:
         assert owner.kind is (OwnerKind.HIDDEN if hidden else OwnerKind.KERNEL)
         assert vxlan in "\n".join(found.causes[0].evidence)
         assert vxlan in found.causes[0].remedies[0].text
-        assert all(one.command is None for one in found.causes[0].remedies)
+        *_, last = found.causes[0].remedies
+        assert last.action == "use-other-port"
+        assert all(one.command is None for one in found.causes[0].remedies[:-1])
 
     def test_device_that_is_gone(self, vxlan: str) -> None:
         assert self.ask().blockers[0].owner.kernel == vxlan

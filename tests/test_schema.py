@@ -71,6 +71,18 @@ def printed(report: bindcheck.Report) -> dict[str, Any]:
     return answer
 
 
+def fits_part(name: str, answer: dict[str, Any]) -> None:
+    """Check what a verb prints against its part, with every object closed."""
+    # "$ref": "#" is the whole schema, so a part stands beside the others.
+    within = {**closed(), "$id": "https://example.org/report"}
+    jsonschema.Draft202012Validator(
+        {
+            "$ref": f"https://example.org/report#/$defs/{name}",
+            "$defs": {"report": within},
+        }
+    ).validate(answer)
+
+
 def fits(answer: dict[str, Any]) -> None:
     TOLERANT.validate(answer)
     CLOSED.validate(answer)
@@ -546,16 +558,35 @@ class TestRealAnswersFit:
         port = holder.bind(listen=True)
         run(["explain", "--json", f"bind 127.0.0.1:{port}: EADDRINUSE"])
         answer = json.loads(capsys.readouterr().out)
-        # "$ref": "#" is the whole schema, so this one stands beside its parts.
-        within = {**SCHEMA, "$id": "https://example.org/report"}
-        jsonschema.Draft202012Validator(
-            {
-                "$ref": "https://example.org/report#/$defs/explanation",
-                "$defs": {"report": within},
-            }
-        ).validate(answer)
+        fits_part("explanation", answer)
         (result,) = answer["report"]["results"]
         assert result["causes"][0]["code"] == "listener"
+
+    @pytest.mark.parametrize(
+        ("part", "arguments"),
+        [
+            ("waited", ["wait", "--json", "--timeout", "0", "TARGET"]),
+            ("waited", ["wait", "--json", "127.0.0.1:0"]),
+            ("free_ports", ["free", "--json", "--count", "2"]),
+            ("stopped", ["stop", "--json", "--dry-run", "TARGET"]),
+            ("stopped", ["stop", "--json", "127.0.0.1:0"]),
+            ("doctor", ["doctor", "--json"]),
+            ("listing", ["list", "--json"]),
+            ("listing", ["list", "--json", "--all", "PORT"]),
+        ],
+        ids=lambda one: " ".join(one) if isinstance(one, list) else one,
+    )
+    def test_other_verbs(
+        self,
+        holder: Holder,
+        capsys: pytest.CaptureFixture[str],
+        part: str,
+        arguments: list[str],
+    ) -> None:
+        port = holder.bind(listen=True)
+        given = {"TARGET": f"127.0.0.1:{port}", "PORT": str(port)}
+        run([given.get(one, one) for one in arguments])
+        fits_part(part, json.loads(capsys.readouterr().out))
 
 
 @needs("network namespaces", "socket tables")

@@ -198,7 +198,7 @@ class TestPlain:
         answer = json.loads(stop("--json", "--yes", target(port)).stdout)
         assert answer["outcome"] == "stopped"
         assert [one["pid"] for one in answer["processes"]] == [process.pid]
-        assert answer["report"]["results"][0]["verdict"] == "bindable"
+        assert answer["report"]["results"][0]["verdict"] in ("bindable", "transient")
 
 
 class TestNotEnough:

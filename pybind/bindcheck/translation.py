@@ -29,16 +29,16 @@ _TARGETS = frozenset({"DNAT", "REDIRECT", "NETMAP", "TPROXY"})
 def read_redirections(protocol: str, port: int) -> tuple[Redirection, ...]:
     """Read the rules that send this port elsewhere; empty where none can be read."""
     found: list[Redirection] = []
-    if not _has_chains() and not _has_legacy_table():
+    if not has_chains() and not has_legacy_table():
         return ()
     for tool in ("iptables-save", "ip6tables-save"):
-        text = _output(tool, "-t", "nat")
+        text = output_of(tool, "-t", "nat")
         found += from_iptables(text, tool.removesuffix("-save"), protocol, port)
-    found += from_nft(_output("nft", "-j", "list", "ruleset"), protocol, port)
+    found += from_nft(output_of("nft", "-j", "list", "ruleset"), protocol, port)
     return tuple(dict.fromkeys(found))
 
 
-def _has_chains() -> bool:
+def has_chains() -> bool:
     """Whether nf_tables has any chain: asking costs less than starting a tool.
 
     NFT_MSG_GETCHAIN of include/uapi/linux/netfilter/nf_tables.h, as a dump: without any
@@ -67,7 +67,7 @@ def _has_chains() -> bool:
     return kind not in (_NLMSG_ERROR, _NLMSG_DONE)
 
 
-def _has_legacy_table() -> bool:
+def has_legacy_table() -> bool:
     for path in ("/proc/self/net/ip_tables_names", "/proc/self/net/ip6_tables_names"):
         try:
             with open(path, "rb") as file:
@@ -78,7 +78,7 @@ def _has_legacy_table() -> bool:
     return False
 
 
-def _output(tool: str, *arguments: str) -> str:
+def output_of(tool: str, *arguments: str) -> str:
     import shutil
     import subprocess
 

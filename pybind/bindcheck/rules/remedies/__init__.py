@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     _Choose = Callable[[Sequence[Blocker], Diagnosis, Snapshot], Sequence[Remedy]]
 
 
+_ANOTHERS = frozenset({CauseCode.LISTENER, CauseCode.BOUND, CauseCode.DATAGRAM})
+
+
 def remedies(
     cause: Cause,
     blockers: Sequence[Blocker],
@@ -30,6 +33,9 @@ def remedies(
     """Choose the remedies of a cause, the best first."""
     choose = _table(diagnosis, snapshot).get(cause.code)
     found = list(choose(blockers, diagnosis, snapshot)) if choose else []
+    if cause.code in _ANOTHERS and found:
+        said = any(one.action == "use-other-port" for one in found)
+        found += linux.other_port(diagnosis, "to find one" if said else None)
     if snapshot.facts.system in (System.DARWIN, System.WINDOWS):
         return tuple(dict.fromkeys(found))
     options = linux.tried_options(cause, diagnosis)

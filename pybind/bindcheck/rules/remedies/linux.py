@@ -9,7 +9,15 @@ from __future__ import annotations
 from bindcheck.model import Remedy
 from bindcheck.rules.remedies import refusals
 from bindcheck.rules.remedies.stopping import stop_owner
-from bindcheck.words import CauseCode, Direction, OwnerKind, SocketType
+from bindcheck.sanitize import is_plain
+from bindcheck.words import (
+    CauseCode,
+    Direction,
+    Family,
+    OwnerKind,
+    Protocol,
+    SocketType,
+)
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -60,15 +68,40 @@ def _time_wait(
     blockers: Sequence[Blocker], diagnosis: Diagnosis, _: Snapshot
 ) -> list[Remedy]:
     after = max(one.release.after_ms or 0 for one in blockers)
-    wait = Remedy(
-        action="wait",
-        text=f"now: wait about {after / 1000:.0f} s (the kernel may take 2 s longer)",
+    wait = wait_for(
+        diagnosis,
+        f"now, in about {after / 1000:.0f} s (the kernel may take 2 s longer)",
     )
     if diagnosis.works_with:
         return []
     if diagnosis.attempt.options.reuse_address:
         return [wait]
     return [wait, set_reuse_address()]
+
+
+def wait_for(diagnosis: Diagnosis, text: str) -> Remedy:
+    """Wait for the port, by the verb that does."""
+    asked = diagnosis.requested
+    plain = is_plain(asked) and not asked.startswith("-")
+    command = ("bindcheck", "wait", asked) if plain else None
+    return Remedy(action="wait", text=text, command=command)
+
+
+def other_port(diagnosis: Diagnosis, text: str | None = None) -> list[Remedy]:
+    """The way out that always works: another port."""
+    target = diagnosis.target
+    if target.family not in (Family.INET, Family.INET6) or not target.port:
+        return []
+    udp = ("-u",) if target.protocol is Protocol.UDP else ()
+    if not udp and target.protocol.table is not Protocol.TCP:
+        return []
+    return [
+        Remedy(
+            action="use-other-port",
+            text=text or "or take another port",
+            command=("bindcheck", "free", *udp, "--near", str(target.port)),
+        )
+    ]
 
 
 def set_reuse_address() -> Remedy:
@@ -88,10 +121,9 @@ def _closing(
     if held:
         return stop_holders(held, diagnosis, snapshot)
     after = max(one.release.after_ms or 0 for one in blockers)
-    about = f" about {after / 1000:.0f} s" if after else ""
-    wait = Remedy(
-        action="wait",
-        text=f"now: wait{about}; the kernel gives such connections up in time",
+    about = f", in about {after / 1000:.0f} s" if after else ""
+    wait = wait_for(
+        diagnosis, f"now; the kernel gives such connections up in time{about}"
     )
     if diagnosis.attempt.options.reuse_address:
         return [wait]
