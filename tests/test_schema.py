@@ -59,6 +59,8 @@ def closed() -> dict[str, Any]:
     return made
 
 
+# Of explain() in Python alone.
+SOMETIMES = frozenset({"reported"})
 TOLERANT = jsonschema.Draft202012Validator(SCHEMA)
 CLOSED = jsonschema.Draft202012Validator(closed())
 
@@ -118,7 +120,8 @@ def test_every_key_is_required_and_described() -> None:
     found = list(objects(SCHEMA))
     assert len(found) >= 18
     for one in found:
-        assert one["required"] == list(one["properties"])
+        always = [name for name in one["properties"] if name not in SOMETIMES]
+        assert one["required"] == always
         for name, described in one["properties"].items():
             assert described["description"].endswith("."), name
 

@@ -172,16 +172,24 @@ static void each_process(bc__scan *scan, DIR *directory, int32_t skip, visit loo
     }
 }
 
+static int has_holder(const bc_owners *owners, uint64_t inode)
+{
+    for (size_t i = 0; i < owners->holder_count && i < owners->holder_capacity; i++) {
+        if (owners->holders[i].inode == inode) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static int unfound(const bc__scan *scan)
 {
     const bc_owners *owners = scan->owners;
+    if (owners->holder_count < scan->inode_count) {
+        return 1;
+    }
     for (size_t i = 0; i < scan->inode_count; i++) {
-        int found = 0;
-        for (size_t j = 0; j < owners->holder_count && j < owners->holder_capacity;
-             j++) {
-            found |= owners->holders[j].inode == scan->inodes[i];
-        }
-        if (!found) {
+        if (!has_holder(owners, scan->inodes[i])) {
             return 1;
         }
     }

@@ -38,12 +38,15 @@ SCHEMA = 1
 
 def to_dict(report: Report) -> dict[str, Any]:
     """Turn a report into plain dictionaries, lists, numbers and texts."""
-    return {
+    form = {
         "schema": SCHEMA,
         "version": __version__,
         "context": context_to_dict(report.context),
         "results": [_diagnosis(one) for one in report.results],
     }
+    if report.reported is not None:
+        form["reported"] = _error(report.reported)
+    return form
 
 
 def dumps(report: Report) -> str:

@@ -560,6 +560,8 @@ class Report:
 
     context: Context
     results: tuple[Diagnosis, ...]
+    reported: NativeCode | None = None
+    """What the caller's own bind was told, where that is explained."""
 
     def __iter__(self) -> Iterator[Diagnosis]:
         """Iterate over the diagnoses."""
@@ -567,10 +569,17 @@ class Report:
 
     @property
     def worst(self) -> Diagnosis:
-        """The diagnosis with the worst verdict, the first of equals."""
+        """The diagnosis with the worst verdict, the first of equals.
+
+        Raises:
+            LookupError: there is none, because the address is unknown.
+        """
+        if not self.results:
+            raise LookupError("the address is unknown: there is no diagnosis")
         return min(self.results, key=lambda one: _WORST_FIRST.index(one.verdict))
 
     @property
     def ok(self) -> bool:
         """Whether every address can be bound as asked."""
-        return self.worst.verdict in (Verdict.BINDABLE, Verdict.TRANSIENT)
+        good = (Verdict.BINDABLE, Verdict.TRANSIENT)
+        return bool(self.results) and self.worst.verdict in good

@@ -402,9 +402,10 @@ class Scan:
 class _OwnerArrays:
     """The arrays that the C core fills; they grow until everything fits."""
 
-    def __init__(self) -> None:
+    def __init__(self, sockets: int = 0) -> None:
         self.owners = ffi.new("bc_owners *")
-        self._allocate(64, 16, 32768)
+        # Most sockets have one holder: a second scan would cost as much as the first.
+        self._allocate(max(64, 2 * sockets), 16, 32768)
 
     def _allocate(self, holders: int, processes: int, text: int) -> None:
         self.holders = ffi.new("bc_holder[]", holders)
@@ -446,7 +447,7 @@ def find_owners(inodes: Sequence[int]) -> Scan:
     """Find every descriptor of these sockets in every process that may be read."""
     wanted = sorted(set(inodes))
     numbers = ffi.new("uint64_t[]", wanted)
-    arrays = _OwnerArrays()
+    arrays = _OwnerArrays(len(wanted))
     while lib.bc_find_owners(numbers, len(wanted), arrays.owners) == lib.BC_E_TRUNCATED:
         arrays.grow()
     return arrays.scan()

@@ -37,6 +37,7 @@ from bindcheck.processes import (
     sees_other_users,
     unmapped_uid,
     user_name,
+    with_descriptors,
 )
 from bindcheck.records import replace
 from bindcheck.rules.cgroup import path_of, socket_unit_of
@@ -76,14 +77,24 @@ _WINSOCK = {
 class Observer:
     """Reads the system; one for each report. Every look is a fresh one."""
 
-    def __init__(self, asking: Asking | None = None) -> None:
+    def __init__(
+        self, asking: Asking | None = None, *, leave_out: frozenset[int] = frozenset()
+    ) -> None:
+        """Begin to look.
+
+        Args:
+            asking: the program on whose behalf.
+            leave_out: inodes of sockets that are the caller's own, and in nobody's way.
+        """
         self.asking = asking
+        self._leave_out = leave_out
         self.facts = native.read_facts()
         if self.facts.system == System.WINDOWS:
             from bindcheck import windows
 
             self.facts = replace(self.facts, ephemeral_range=windows.dynamic_range())
         self._cgroups: dict[int | None, str | None] = {}
+        self._users: dict[int | None, str | None] = {}
         self._kernel_ports: tuple[KernelPort, ...] | None = None
         self.unmapped_uid = unmapped_uid(self.facts)
 
@@ -109,6 +120,8 @@ class Observer:
             from bindcheck import windows
 
             sockets = windows.plain_rows(sockets)
+        if self._leave_out:
+            sockets = tuple(row for row in sockets if row.inode not in self._leave_out)
         return Snapshot(
             facts=self.facts,
             sockets=sockets,
@@ -244,12 +257,16 @@ class Observer:
         """Look who has a descriptor of the `wanted` rows."""
         inodes = {row.inode for row in wanted if row.inode}
         # A row that waits to be accepted belongs to its listener.
-        listeners = [row for row in snapshot.sockets if row.state is State.LISTEN]
+        listeners: dict[int, list[Socket]] = {}
+        for row in snapshot.sockets:
+            if row.state is State.LISTEN:
+                listeners.setdefault(row.local.port, []).append(row)
         accepting = {
             row: listener
             for row in wanted
             if _waits_for_accept(row)
-            and (listener := covering_listener(row, listeners)) is not None
+            and (listener := covering_listener(row, listeners.get(row.local.port, ())))
+            is not None
         }
         inodes |= {listener.inode for listener in accepting.values()}
         known = {row.inode for row in snapshot.sockets if row.owner is not NO_OWNER}
@@ -353,9 +370,18 @@ class Observer:
         holders: dict[int, list[native.Holder]] = {}
         for one in scan.holders:
             holders.setdefault(one.inode, []).append(one)
-        described = {one.pid: one for one in scan.processes}
+        facts = {one.pid: one for one in scan.processes}
+        known: dict[int, native.ProcessFacts | None] = {}
+        # Once each: a process may have thousands of these sockets.
+        described = {
+            pid: self._without_unmapped_user(describe_process(one, self.facts, known))
+            for pid, one in facts.items()
+        }
+        cgroups = {pid: path_of(one.cgroup) for pid, one in facts.items()}
         return {
-            row: self._with_owner(row, holders.get(row.inode, []), described, scan)
+            row: self._with_owner(
+                row, holders.get(row.inode, []), described, cgroups, scan
+            )
             for row in sockets
             if row.inode in inodes
         }
@@ -364,25 +390,19 @@ class Observer:
         self,
         row: Socket,
         holders: Sequence[native.Holder],
-        facts: Mapping[int, native.ProcessFacts],
+        described: Mapping[int, Process],
+        cgroups: Mapping[int, str | None],
         scan: native.Scan,
     ) -> Socket:
-        known: dict[int, native.ProcessFacts | None] = {}
-        described = tuple(
-            self._without_unmapped_user(
-                describe_process(
-                    facts[pid],
-                    [one for one in holders if one.pid == pid],
-                    self.facts,
-                    known,
-                )
-            )
-            for pid in dict.fromkeys(one.pid for one in holders)
-            if pid in facts
-        )
-        processes = tuple(
-            sorted(described, key=lambda one: (one.start_id or 0, one.pid))
-        )
+        by_pid: dict[int, list[native.Holder]] = {}
+        for one in holders:
+            by_pid.setdefault(one.pid, []).append(one)
+        having = [
+            with_descriptors(described[pid], of_it)
+            for pid, of_it in by_pid.items()
+            if pid in described
+        ]
+        processes = tuple(sorted(having, key=lambda one: (one.start_id or 0, one.pid)))
         read = next((one for one in holders if one.reuse_address is not None), None)
         owner = owner_of(
             row,
@@ -391,8 +411,10 @@ class Observer:
             and scan.unreadable == 0
             and self.facts.pid_namespace == INITIAL_PID_NAMESPACE
             and sees_other_users(),
-            cgroup=None if self._elsewhere else self._cgroup_of(row, processes, facts),
-            user=user_name(row.uid),
+            cgroup=None
+            if self._elsewhere
+            else self._cgroup_of(row, processes, cgroups),
+            user=self._name_of_user(row.uid),
             asking=self.asking,
             unmapped_uid=self.unmapped_uid,
             kernel_ports=() if processes else self._ports_of_the_kernel(),
@@ -415,7 +437,7 @@ class Observer:
         self,
         row: Socket,
         processes: Sequence[Process],
-        facts: Mapping[int, native.ProcessFacts],
+        cgroups: Mapping[int, str | None],
     ) -> str | None:
         """The cgroup of the holder; of a socket that systemd has, where it was made."""
         if not processes:
@@ -424,7 +446,7 @@ class Observer:
             made_in = self._cgroup_path(row.cgroup_id)
             if socket_unit_of(made_in) is not None:
                 return made_in
-        return path_of(facts[processes[0].pid].cgroup)
+        return cgroups[processes[0].pid]
 
     def _without_unmapped_user(self, process: Process) -> Process:
         if process.uid is None or process.uid != self.unmapped_uid:
@@ -436,6 +458,12 @@ class Observer:
         if self._kernel_ports is None:
             self._kernel_ports = kernel_ports()
         return self._kernel_ports
+
+    def _name_of_user(self, uid: int | None) -> str | None:
+        """Remember names: looking one up reads a file."""
+        if uid not in self._users:
+            self._users[uid] = user_name(uid)
+        return self._users[uid]
 
     def _cgroup_path(self, identifier: int | None) -> str | None:
         """Remember paths: many hidden sockets are of one cgroup."""

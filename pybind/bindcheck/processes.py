@@ -10,6 +10,7 @@ import time
 from bindcheck import native
 from bindcheck.machine import SYSTEM, decode
 from bindcheck.model import Ancestor, Process
+from bindcheck.records import replace
 from bindcheck.rules.ownership import INITIAL_USER_NAMESPACE, Asking
 from bindcheck.rules.program import program_of
 from bindcheck.words import System
@@ -46,25 +47,20 @@ _TELLING_VARIABLES = frozenset(
 
 def describe_process(
     facts: native.ProcessFacts,
-    holders: Sequence[native.Holder],
     machine: Facts,
     known: dict[int, native.ProcessFacts | None],
 ) -> Process:
-    """Turn what the system says of a process and its descriptors into a Process.
+    """Turn what the system says of a process into a Process, without descriptors.
 
     `known` keeps the processes above it: those of a prefork server are the same.
     """
     command = tuple(decode(one) for one in facts.command)
     folder = decode(facts.folder) or None
     above = list(_ancestors(facts, known))
-    fds = sorted({one.fd for one in holders if one.fd is not None})
-    threads = {one.tid for one in holders}
-    serving = {one.serves for one in holders}
-    kept = [one.close_on_exec for one in holders if one.close_on_exec is not None]
     return Process(
         pid=facts.pid,
         start_id=facts.start_ticks,
-        fds=tuple(fds),
+        fds=(),
         name=decode(facts.name),
         command=command,
         command_truncated=facts.command_truncated,
@@ -76,11 +72,6 @@ def describe_process(
         state=_STATES.get(facts.state, "unknown"),
         folder=folder,
         program=program_of(facts.executable, command, folder),
-        thread=None if facts.pid in threads or not threads else min(threads),
-        registered=bool(holders) and not fds,
-        close_on_exec=all(kept) if kept else None,
-        # One that may serve it decides, then one of which it is not known.
-        serves=next((one for one in (True, None, False) if one in serving), None),
         flags=facts.flags,
         session=facts.session,
         ancestors=tuple(_ancestor(one) for one in above if one.pid != 1),
@@ -88,6 +79,23 @@ def describe_process(
         and facts.pid_namespace != machine.pid_namespace,
         inner_pid=facts.inner_pid,
         environment=_environment(facts),
+    )
+
+
+def with_descriptors(process: Process, holders: Sequence[native.Holder]) -> Process:
+    """Add its descriptors of one socket."""
+    fds = sorted({one.fd for one in holders if one.fd is not None})
+    threads = {one.tid for one in holders}
+    serving = {one.serves for one in holders}
+    kept = [one.close_on_exec for one in holders if one.close_on_exec is not None]
+    return replace(
+        process,
+        fds=tuple(fds),
+        thread=None if process.pid in threads or not threads else min(threads),
+        registered=bool(holders) and not fds,
+        close_on_exec=all(kept) if kept else None,
+        # One that may serve it decides, then one of which it is not known.
+        serves=next((one for one in (True, None, False) if one in serving), None),
     )
 
 

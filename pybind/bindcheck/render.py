@@ -76,7 +76,7 @@ def native_line(attempt: Attempt) -> str:
         chosen = _chosen(attempt)
         return f"{text} ok" + (f" ({chosen})" if chosen else "")
     argument = f" {attempt.argument}" if attempt.argument else ""
-    return f"{text} {attempt.step}{argument}: {_error(attempt.error)}"
+    return f"{text} {attempt.step}{argument}: {native_error(attempt.error)}"
 
 
 def wrap(line: Line, width: int) -> list[str]:
@@ -209,7 +209,9 @@ def _body(
         step = str(attempt.step) + (f" {attempt.argument}" if attempt.argument else "")
         how = _how_asked(attempt) or "predicted, not called"
         predicted = "" if attempt.native else f" ({how})"
-        lines.append(Line(f"{step}: {_error(attempt.error)}{predicted}", "dim", 2))
+        lines.append(
+            Line(f"{step}: {native_error(attempt.error)}{predicted}", "dim", 2)
+        )
     lines += _why(group)
     lines += _next_errors(first)
     lines += _remedies(first, report.context.platform)
@@ -289,7 +291,7 @@ def _next_errors(one: Diagnosis) -> list[Line]:
     lines = []
     for following in one.next_errors:
         why = "" if following.blockers else f" ({following.cause})"
-        lines.append(Line(f"and then: {_error(following.error)}{why}", "yellow"))
+        lines.append(Line(f"and then: {native_error(following.error)}{why}", "yellow"))
         seen = set()
         for index in following.blockers:
             blocker = one.blockers[index]
@@ -344,7 +346,8 @@ def _limits(one: Diagnosis, *, verbose: bool) -> list[Line]:
     ]
 
 
-def _error(error: NativeCode) -> str:
+def native_error(error: NativeCode) -> str:
+    """An error with its number, name and text."""
     name = f" {error.name}" if error.name else ""
     ours = " (reference text)" if error.reference else ""
     return f'{error.code}{name} "{sanitize(error.message)}"{ours}'

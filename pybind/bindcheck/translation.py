@@ -68,6 +68,7 @@ def has_chains() -> bool:
 
 
 def has_legacy_table() -> bool:
+    """Whether there is a NAT table of iptables' own (not nft's)."""
     for path in ("/proc/self/net/ip_tables_names", "/proc/self/net/ip6_tables_names"):
         try:
             with open(path, "rb") as file:
@@ -79,6 +80,7 @@ def has_legacy_table() -> bool:
 
 
 def output_of(tool: str, *arguments: str) -> str:
+    """What a tool prints; "" where it is missing or fails."""
     import shutil
     import subprocess
 

@@ -33,7 +33,7 @@ def print_lines(lines: Sequence[Line], *, color: bool) -> None:
     """Print lines wrapped to the width, in colour where that is wanted and possible."""
     from bindcheck.render import wrap
 
-    width = _width()
+    width = terminal_width()
     rows = [(row, line.style) for line in lines for row in wrap(line, width)]
     if not (color and is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")):
         write("".join(f"{row}\n" for row, _ in rows))
@@ -76,7 +76,8 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def _width() -> int:
+def terminal_width() -> int:
+    """The columns of the terminal, or what COLUMNS says."""
     columns = os.environ.get("COLUMNS", "")
     if columns.isdigit() and int(columns) > 0:
         return max(_NARROWEST, int(columns))
