@@ -7,15 +7,19 @@ from bindcheck._version import __version__
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
+    from bindcheck.binding import BindError, BindPermissionError, bind
     from bindcheck.diagnosis import diagnose, parse_target, probe
     from bindcheck.errors import BindcheckError, TargetError
+    from bindcheck.explaining import explain, explained
     from bindcheck.jsonform import to_dict
     from bindcheck.model import Attempt, Diagnosis, NativeCode, Report, Target
-    from bindcheck.public import native_code, sockets
+    from bindcheck.public import native_code, schema, sockets
     from bindcheck.waiting import wait_until_bindable
 
 __all__ = [
     "Attempt",
+    "BindError",
+    "BindPermissionError",
     "BindcheckError",
     "Diagnosis",
     "NativeCode",
@@ -23,16 +27,23 @@ __all__ = [
     "Target",
     "TargetError",
     "__version__",
+    "bind",
     "diagnose",
+    "explain",
+    "explained",
     "native_code",
     "parse_target",
     "probe",
+    "schema",
     "sockets",
     "to_dict",
     "wait_until_bindable",
 ]
 
 _HOMES = {
+    "bind": "binding",
+    "BindPermissionError": "binding",
+    "BindError": "binding",
     "Attempt": "model",
     "BindcheckError": "errors",
     "Diagnosis": "model",
@@ -41,9 +52,12 @@ _HOMES = {
     "Target": "model",
     "TargetError": "errors",
     "diagnose": "diagnosis",
+    "explain": "explaining",
+    "explained": "explaining",
     "native_code": "public",
     "parse_target": "diagnosis",
     "probe": "diagnosis",
+    "schema": "public",
     "sockets": "public",
     "to_dict": "jsonform",
     "wait_until_bindable": "waiting",

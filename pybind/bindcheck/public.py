@@ -11,6 +11,8 @@ from bindcheck.words import Domain, Protocol
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
+    from typing import Any
+
     from bindcheck.model import NativeCode, Socket
 
 
@@ -53,3 +55,13 @@ def sockets(
     if owners:
         snapshot = observer.with_owners(snapshot, snapshot.sockets)
     return snapshot.sockets
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of what `--json` prints and to_dict() makes."""
+    import json
+    from importlib.resources import files
+
+    text = files("bindcheck").joinpath("schema.json").read_text("utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found

@@ -7,17 +7,19 @@ them in LISTEN_PID. Nobody can take the ports between the search and the command
 from __future__ import annotations
 
 import os
-import socket
 import sys
 
 from bindcheck import native
 from bindcheck.cli.command import find_command, run_command
 from bindcheck.model import Attempt
+from bindcheck.opening import open_socket
+from bindcheck.records import replace
 from bindcheck.sanitize import sanitize
-from bindcheck.words import Domain, Family, SocketType, Step
+from bindcheck.words import Domain, SocketType, Step
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
 
     from bindcheck.free_ports import Wanted
@@ -40,7 +42,7 @@ class Held:
         for one in wanted:
             target = one.on(port)
             try:
-                made.append(_open(target, one.options))
+                made.append(open_socket(target, _listening(target, one.options)))
             except OSError as error:
                 for other in made:
                     other.close()
@@ -79,42 +81,10 @@ def _duplicate_above(handle: int, lowest: int) -> int:
         return fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, lowest)
 
 
-def _open(target: Target, options: Options) -> socket.socket:
-    """A socket that is bound with these options; listening, where its kind does."""
-    inet = target.family is Family.INET
+def _listening(target: Target, options: Options) -> Options:
+    """Those of a socket that a command gets: it listens, where its kind does."""
     stream = target.protocol.type is SocketType.STREAM
-    one = socket.socket(
-        socket.AF_INET if inet else socket.AF_INET6,
-        socket.SOCK_STREAM if stream else socket.SOCK_DGRAM,
-    )
-    try:
-        _set(one, options)
-        address = (target.address, target.port)
-        one.bind(address if inet else (*address, 0, target.scope_id or 0))
-        if stream:
-            one.listen(_BACKLOG)
-    except OSError:
-        one.close()
-        raise
-    return one
-
-
-def _set(one: socket.socket, options: Options) -> None:
-    if options.reuse_address is not None:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, options.reuse_address)
-    if options.reuse_port is not None:
-        number = getattr(socket, "SO_REUSEPORT", 15)
-        one.setsockopt(socket.SOL_SOCKET, number, options.reuse_port)
-    if options.v6only is not None:
-        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, options.v6only)
-    if options.device is not None:
-        number = getattr(socket, "SO_BINDTODEVICE", 25)
-        one.setsockopt(socket.SOL_SOCKET, number, options.device.encode())
-    if options.freebind is not None:
-        one.setsockopt(socket.SOL_IP, _IP_FREEBIND, options.freebind)
-
-
-_IP_FREEBIND = 15  # linux/in.h
+    return replace(options, listen=stream, backlog=_BACKLOG)
 
 
 def _failed(target: Target, options: Options, error: OSError) -> Attempt:
