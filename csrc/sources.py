@@ -15,7 +15,8 @@ FOLDERS = {
     "win32": ("windows",),
 }
 OTHER = ("posix",)
-LIBRARIES = {"win32": ("ws2_32", "iphlpapi", "advapi32")}
+# pthread: older C libraries have threads in a file of its own.
+LIBRARIES = {"linux": ("pthread",), "win32": ("ws2_32", "iphlpapi", "advapi32")}
 
 
 def c_files(system: str) -> list[Path]:

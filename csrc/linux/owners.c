@@ -18,6 +18,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -117,11 +118,17 @@ static int has_none(int process)
            ((stat.flags & PF_KTHREAD) != 0 || stat.state == 'Z' || stat.state == 'X');
 }
 
-static void scan_process(bc__scan *scan, const char *name)
+static int open_process(const bc__scan *scan, int32_t pid)
 {
-    int32_t pid = (int32_t)strtol(name, NULL, 10);
+    char name[16];
+    (void)snprintf(name, sizeof name, "%d", (int)pid);
+    return openat(scan->proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static void scan_process(bc__scan *scan, int32_t pid)
+{
     int status = 0;
-    int process = openat(scan->proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int process = open_process(scan, pid);
     if (process < 0) {
         /* hidepid=1 refuses the folder itself; ENOENT: gone. */
         if (hides_something(scan, errno)) {
@@ -143,10 +150,9 @@ static void scan_process(bc__scan *scan, const char *name)
 }
 
 /* The passes that are made only where a socket has no holder yet. */
-static void look_deeper(bc__scan *scan, const char *name)
+static void look_deeper(bc__scan *scan, int32_t pid)
 {
-    int32_t pid = (int32_t)strtol(name, NULL, 10);
-    int process = openat(scan->proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int process = open_process(scan, pid);
     if (process < 0) {
         return;
     }
@@ -159,17 +165,43 @@ static void look_deeper(bc__scan *scan, const char *name)
     (void)close(process);
 }
 
-typedef void (*visit)(bc__scan *scan, const char *name);
-
-static void each_process(bc__scan *scan, DIR *directory, int32_t skip, visit look)
+/* All processes but one; 0, or -1 without memory. */
+static int list_processes(DIR *directory, int32_t skip, bc__pids *out)
 {
+    size_t capacity = 0;
     struct dirent *entry;
+    out->pids = NULL;
+    out->count = 0;
     rewinddir(directory);
     while ((entry = readdir(directory)) != NULL) {
-        if (is_number(entry->d_name) && strtol(entry->d_name, NULL, 10) != skip) {
-            look(scan, entry->d_name);
+        int32_t pid = (int32_t)strtol(entry->d_name, NULL, 10);
+        if (!is_number(entry->d_name) || pid == skip) {
+            continue;
         }
+        if (out->count == capacity) {
+            size_t more = capacity == 0 ? 512 : 2 * capacity;
+            int32_t *grown = realloc(out->pids, more * sizeof *grown);
+            if (grown == NULL) {
+                free(out->pids);
+                return -1;
+            }
+            out->pids = grown;
+            capacity = more;
+        }
+        out->pids[out->count++] = pid;
     }
+    return 0;
+}
+
+static int each_process(bc__scan *scan, DIR *directory, int32_t skip, bc__visit look)
+{
+    bc__pids pids;
+    if (list_processes(directory, skip, &pids) != 0) {
+        return -1;
+    }
+    bc__visit_all(scan, &pids, look);
+    free(pids.pids);
+    return 0;
 }
 
 static int has_holder(const bc_owners *owners, uint64_t inode)
@@ -258,12 +290,11 @@ int bc__walk(bc__scan *scan)
     self[length > 0 ? length : 0] = '\0';
     own = (int32_t)strtol(self, NULL, 10);
     if (own > 0 && learn(scan, own) == 0) {
-        scan_process(scan, self);
-        each_process(scan, directory, own, scan_process);
-        if (scan->others || unfound(scan)) {
-            each_process(scan, directory, 0, look_deeper);
+        scan_process(scan, own);
+        status = each_process(scan, directory, own, scan_process);
+        if (status == 0 && (scan->others || unfound(scan))) {
+            status = each_process(scan, directory, 0, look_deeper);
         }
-        status = 0;
     }
     (void)closedir(directory);
     return status;

@@ -34,6 +34,17 @@ struct bc__scan {
     bc_owners *owners;
 };
 
+/* Processes that were there when /proc was listed. */
+typedef struct {
+    int32_t *pids;
+    size_t count;
+} bc__pids;
+
+typedef void (*bc__visit)(bc__scan *scan, int32_t pid);
+
+/* Visit each, several side by side where there are many. (parallel.c) */
+void bc__visit_all(bc__scan *scan, const bc__pids *pids, bc__visit visit);
+
 /* Walk every process, our own first. Returns 0, or -1 where there is no /proc. */
 int bc__walk(bc__scan *scan);
 void bc__reset_owners(bc_owners *owners);

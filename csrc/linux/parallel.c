@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Several threads for a walk over thousands of processes. What costs is that /proc
+ * makes an entry for every descriptor that is looked at, which processors do side by
+ * side.
+ *
+ * What is found is rare and goes through one lock; each thread counts for itself. The
+ * threads take no signals (those are the caller's), and end before the function does.
+ */
+#include "../internal.h"
+#include "linux.h"
+#include "owners.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MOST_THREADS = 8, WORTH_A_THREAD = 48, STACK_BYTES = 256 * 1024 };
+
+typedef struct {
+    bc__scan *scan; /* the caller's: its `found` is called under the lock */
+    const bc__pids *pids;
+    bc__visit visit;
+    atomic_size_t next;
+    pthread_mutex_t lock;
+} shared_walk;
+
+static void found_by_one(bc__scan *scan, const bc__descriptor *descriptor)
+{
+    shared_walk *shared = scan->context;
+    (void)pthread_mutex_lock(&shared->lock);
+    shared->scan->found(shared->scan, descriptor);
+    (void)pthread_mutex_unlock(&shared->lock);
+}
+
+static void *work(void *argument)
+{
+    shared_walk *shared = argument;
+    bc_owners counts;
+    bc__scan own = *shared->scan;
+    size_t index;
+
+    memset(&counts, 0, sizeof counts);
+    own.owners = &counts;
+    own.context = shared;
+    own.found = found_by_one;
+    while ((index = atomic_fetch_add(&shared->next, 1)) < shared->pids->count) {
+        shared->visit(&own, shared->pids->pids[index]);
+    }
+    (void)pthread_mutex_lock(&shared->lock);
+    shared->scan->owners->seen += counts.seen;
+    shared->scan->owners->unreadable += counts.unreadable;
+    shared->scan->owners->exhausted |= counts.exhausted;
+    (void)pthread_mutex_unlock(&shared->lock);
+    return NULL;
+}
+
+static size_t threads_for(size_t count)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t most = processors > 1 ? (size_t)processors : 1;
+    most = most > MOST_THREADS ? MOST_THREADS : most;
+    return count / WORTH_A_THREAD + 1 < most ? count / WORTH_A_THREAD + 1 : most;
+}
+
+/* Starts threads beside the caller's; returns how many there are. */
+static size_t start(shared_walk *shared, pthread_t *threads, size_t wanted)
+{
+    pthread_attr_t attributes;
+    sigset_t every, before;
+    size_t count = 0;
+
+    if (wanted == 0 || pthread_attr_init(&attributes) != 0) {
+        return 0;
+    }
+    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    (void)sigfillset(&every);
+    (void)pthread_sigmask(SIG_BLOCK, &every, &before); /* a thread inherits it */
+    while (count < wanted &&
+           pthread_create(&threads[count], &attributes, work, shared) == 0) {
+        count++; /* where no more may be made, those that are do it all */
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    (void)pthread_attr_destroy(&attributes);
+    return count;
+}
+
+void bc__visit_all(bc__scan *scan, const bc__pids *pids, bc__visit visit)
+{
+    shared_walk shared = {.scan = scan, .pids = pids, .visit = visit};
+    pthread_t threads[MOST_THREADS];
+    size_t count;
+
+    atomic_init(&shared.next, 0);
+    if (pthread_mutex_init(&shared.lock, NULL) != 0) {
+        for (size_t i = 0; i < pids->count; i++) {
+            visit(scan, pids->pids[i]);
+        }
+        return;
+    }
+    count = start(&shared, threads, threads_for(pids->count) - 1);
+    (void)work(&shared);
+    for (size_t i = 0; i < count; i++) {
+        (void)pthread_join(threads[i], NULL);
+    }
+    (void)pthread_mutex_destroy(&shared.lock);
+}
