@@ -8,7 +8,8 @@
 
 #include "../bindcheck.h"
 
-enum { BC__SOCK_DIAG_BY_FAMILY = 20 }; /* linux/sock_diag.h */
+/* linux/sock_diag.h, linux/inet_diag.h */
+enum { BC__TCPDIAG_GETSOCK = 18, BC__SOCK_DIAG_BY_FAMILY = 20 };
 
 typedef struct {
     const uint8_t *payload;

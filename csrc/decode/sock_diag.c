@@ -129,7 +129,8 @@ int bc_decode_sock_diag(const uint8_t *bytes, size_t length, int big_endian,
     while ((found = bc__next_message(&bytes, &length, big_endian, status, &message)) >
            0) {
         bc_socket row;
-        int kind = message.type == BC__SOCK_DIAG_BY_FAMILY
+        int kind = message.type == BC__SOCK_DIAG_BY_FAMILY ||
+                           message.type == BC__TCPDIAG_GETSOCK
                        ? decode_message(message.payload, message.length, big_endian,
                                         protocol, port, &row)
                        : 0;

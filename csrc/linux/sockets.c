@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
  * The sockets on a port, from NETLINK_SOCK_DIAG (sock_diag(7)): all states, and since
- * Linux 6.8 also TCP sockets that are bound but neither listen nor are connected. One
- * dump per address family, filtered in the kernel by a two-word program on the local
+ * Linux 6.8 also TCP sockets that are bound but neither listen nor are connected. Both
+ * families of TCP come in one dump by the older request, which walks the tables once;
+ * else there is one for each. The kernel filters by a two-word program on the local
  * port; the decoder filters again, because the kernel ignores the filter for some
  * tables. Where there is no NETLINK_SOCK_DIAG, the text tables of /proc/self/net.
  */
 #include "../internal.h"
 #include "linux.h"
 #include "asking.h"
+#include "../decode/netlink.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,6 +35,13 @@ typedef struct {
     uint8_t id[48];
 } diag_request;
 
+/* TCPDIAG_GETSOCK of both families (net/ipv4/inet_diag.c, inet_diag_dump_compat). */
+typedef struct {
+    uint8_t family, source_length, target_length, extensions;
+    uint8_t id[48];
+    uint32_t states, memory;
+} diag_request_of_both;
+
 typedef struct {
     uint8_t code, yes;
     uint16_t no;
@@ -41,7 +50,10 @@ typedef struct {
 /* Everything that one dump sends, in one contiguous message. */
 typedef struct {
     struct nlmsghdr header;
-    diag_request request;
+    union {
+        diag_request one;
+        diag_request_of_both both;
+    } request;
     uint8_t attributes[64];
 } dump_message;
 
@@ -82,15 +94,22 @@ static int send_request(int handle, int family, const listing_job *job,
     uint32_t protocol = (uint32_t)job->protocol;
 
     memset(&message, 0, sizeof message);
-    message.header.nlmsg_len = sizeof message.header + sizeof message.request;
-    message.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+    message.header.nlmsg_len = sizeof message.header;
     message.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
     message.header.nlmsg_seq = sequence;
-    message.request.family = (uint8_t)family;
-    message.request.protocol = (uint8_t)protocol;
-    message.request.states = ALL_STATES;
-    if (protocol == BC_PROTOCOL_TCP) {
-        message.request.extensions = DIAG_INFO_BIT;
+    if (family == AF_UNSPEC) {
+        message.header.nlmsg_type = BC__TCPDIAG_GETSOCK;
+        message.header.nlmsg_len += sizeof message.request.both;
+        message.request.both.extensions = DIAG_INFO_BIT;
+        message.request.both.states = ALL_STATES;
+    } else {
+        message.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+        message.header.nlmsg_len += sizeof message.request.one;
+        message.request.one.family = (uint8_t)family;
+        message.request.one.protocol = (uint8_t)protocol;
+        message.request.one.extensions =
+            protocol == BC_PROTOCOL_TCP ? DIAG_INFO_BIT : 0;
+        message.request.one.states = ALL_STATES;
     }
     if (job->port != 0) {
         add_port_filter(&message, job->port);
@@ -129,9 +148,15 @@ static int from_sock_diag(const listing_job *job)
     if (error != 0) {
         return error;
     }
-    error = dump_family(handle, AF_INET, job, 1);
-    if (error == 0) {
-        error = dump_family(handle, AF_INET6, job, 2);
+    error = ENOENT;
+    if (job->protocol == BC_PROTOCOL_TCP) {
+        error = dump_family(handle, AF_UNSPEC, job, 1);
+    }
+    if (error != 0) { /* of another protocol, or a kernel without that request */
+        *job->count = 0;
+        job->listing->requests = 0;
+        error = dump_family(handle, AF_INET, job, 2);
+        error = error != 0 ? error : dump_family(handle, AF_INET6, job, 3);
     }
     (void)close(handle);
     return error;
