@@ -25,6 +25,7 @@ from bindcheck.cli.main import run
 from bindcheck.cli.parser import parse_arguments
 from bindcheck.cli.verbs import VERBS
 from tests.support import NOBODY, Holder, as_user, needs
+from tests.support.terminal import CONTROL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -953,3 +954,45 @@ def test_version_tells_what_a_bug_report_needs() -> None:
     assert first == f"bindcheck {bindcheck.__version__}"
     for part in (sys.version.split()[0], native.ABI, "cffi"):
         assert str(part) in second
+
+
+class TestEveryVerbInATerminal:
+    """The others have tests of their own; these print and end."""
+
+    @linux
+    @pytest.mark.parametrize("width", [30, 80])
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["check", "TARGET"],
+            ["probe", "TARGET"],
+            ["free", "127.0.0.1"],
+            ["explain", "98"],
+            ["explain", "listen tcp TARGET: bind: address already in use"],
+            ["list", "PORT"],
+            ["doctor"],
+            ["stop", "--dry-run", "TARGET"],
+            ["wait", "--timeout", "0", "TARGET"],
+            ["wait", "192.0.2.77:80"],
+        ],
+        ids=" ".join,
+    )
+    def test_colours_width_and_words(
+        self, holder: Holder, arguments: list[str], width: int
+    ) -> None:
+        port = holder.bind(listen=True)
+        given = [
+            one.replace("TARGET", f"127.0.0.1:{port}").replace("PORT", str(port))
+            for one in arguments
+        ]
+        coloured = in_terminal(*given, width=width)
+        plain = in_terminal("--no-color", *given, width=width)
+        quiet = in_terminal(*given, width=width, env={"NO_COLOR": "1"})
+        assert "Traceback" not in coloured.out
+        assert "\x1b[3" not in plain.out + quiet.out
+        shown = CONTROL.sub("", coloured.out).replace("\r", "\n")
+        for line in shown.splitlines():
+            # What cannot be broken: a command, an address, a native error of `probe`.
+            fits = len(line.rstrip()) <= width or " " not in line.strip()
+            whole = given[0] == "probe" or line.startswith(("  ", "bindcheck: "))
+            assert fits or whole, line
