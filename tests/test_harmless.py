@@ -267,6 +267,7 @@ class Graveyard:
             self._netlink.setsockopt(270, 1, group)  # SOL_NETLINK, ADD_MEMBERSHIP
 
     def __enter__(self) -> Self:
+        self.on(0)  # what ended before is announced first
         return self
 
     def __exit__(self, *_: object) -> None:

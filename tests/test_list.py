@@ -573,7 +573,8 @@ class TestTables:
         assert answer.status == 3
         assert "the kernel lists no tcp sockets (Permission denied)" in answer.out
         assert re.search(rf"\b{port}\b", answer.out)
-        assert "nobody" not in answer.out
+        assert "nobody has" not in answer.out
+        assert "nobody is seen" not in answer.out
 
     def test_what_is_closed_meanwhile_is_left_out(
         self, holder: Holder, monkeypatch: pytest.MonkeyPatch

@@ -150,7 +150,7 @@ class explained:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None and any(_bind_errors(error)):
+        if error is not None and any(bind_errors(error)):
             import asyncio
 
             await asyncio.to_thread(self._explain, error)
@@ -178,12 +178,15 @@ class explained:
     def _explain(self, error: BaseException) -> None:
         # Whatever goes wrong here must not take the place of the error.
         with contextlib.suppress(Exception):
-            for one in _bind_errors(error):
-                self._explain_one(one, ending=isinstance(error, SystemExit))
+            for one in bind_errors(error):
+                self._explain_one(one, outer=error)
 
-    def _explain_one(self, error: OSError, *, ending: bool) -> None:
-        text = note_of(error, self._target, sock=self._sock, timeout=self._timeout)
+    def _explain_one(self, error: OSError, *, outer: BaseException) -> None:
+        text = note_of(
+            error, self._target, sock=self._sock, outer=outer, timeout=self._timeout
+        )
         error.add_note(text)
+        ending = isinstance(outer, SystemExit)
         file = self._file or (sys.stderr if ending else None)
         if file is not None:
             file.write(f"{text}\n")
@@ -195,12 +198,18 @@ def note_of(
     target: object = None,
     *,
     sock: socket.socket | None = None,
+    outer: BaseException | None = None,
     timeout: float = _TIMEOUT_SECONDS,
 ) -> str:
-    """What explained() says of an error: never raises for want of an answer."""
-    from bindcheck.own_failure import reported_by
+    """What explained() says of an error: never raises for want of an answer.
+
+    `outer` is the exception that took its place; its text may name the address.
+    """
+    from bindcheck.own_failure import named_beside, reported_by
 
     try:
+        if target is None and outer is not None:
+            target = named_beside(error, sock, outer)
         report = explain(error, target, sock=sock, timeout=timeout)
     except (BindcheckError, ValueError, TypeError, OSError) as trouble:
         code = reported_by(error)
@@ -222,20 +231,21 @@ def is_explained(error: BaseException) -> bool:
     return any(isinstance(one, str) and one.startswith(_MARK) for one in notes)
 
 
-def _bind_errors(error: BaseException) -> Iterator[OSError]:
+def bind_errors(error: BaseException) -> Iterator[OSError]:
     """The errors of bind or listen in an exception that have no note yet."""
     if isinstance(error, BaseExceptionGroup):
         for one in error.exceptions:
-            yield from _bind_errors(one)
+            yield from bind_errors(one)
         return
-    if isinstance(error, SystemExit):
-        # sys.exit() in the handler of the bind error.
+    if isinstance(error, OSError) and is_bind_error(error):
+        if not is_explained(error):
+            yield error
+        return
+    if isinstance(error, (Exception, SystemExit)):
+        # sys.exit() in the handler of the bind error, or an error of the server's own.
         cause = error.__cause__ or error.__context__
         if cause is not None:
-            yield from _bind_errors(cause)
-        return
-    if isinstance(error, OSError) and is_bind_error(error) and not is_explained(error):
-        yield error
+            yield from bind_errors(cause)
 
 
 def is_bind_error(error: OSError) -> bool:

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from bindcheck.error_text import ErrorText
     from bindcheck.model import NativeCode
     from bindcheck.target import Request
 
 _LOOKUP_SECONDS = 1.5
+_NOTE_WIDTH = 86
 _MPTCP, _SCTP, _UDPLITE = 262, 132, 136
 _PROTOCOLS = {_MPTCP: Protocol.MPTCP, _SCTP: Protocol.SCTP, _UDPLITE: Protocol.UDPLITE}
 
@@ -117,7 +119,11 @@ def failure_of(
     if address is None:
         address = _own_address(used)
     if address is None and not isinstance(error, int):
-        address = _address_in(str(error))
+        named = _named_in(str(error))
+        if named is not None:
+            address = named.target
+            if named.protocol is not Protocol.TCP and used is None:
+                protocol = protocol or named.protocol
     if address is None:
         return Failure(request=None, options=options)
     request = _request(address, used, call, protocol)
@@ -172,6 +178,8 @@ def _protocol_of(sock: object, call: FailedCall | None) -> Protocol:
         return found
     if kind is None and call is not None:
         kind = getattr(type(call.owner), "socket_type", None)  # of socketserver
+        if "UDPTransport" in call.function:  # of uvloop, whose frames have no names
+            kind = socket.SOCK_DGRAM
     return Protocol.UDP if kind == socket.SOCK_DGRAM else Protocol.TCP
 
 
@@ -196,12 +204,20 @@ def _own_address(sock: object) -> object:
     return address or None
 
 
-def _address_in(text: str) -> str | None:
+def named_beside(error: OSError, sock: object, outer: BaseException) -> str | None:
+    """The address that the exception around an error names, if the error has none."""
+    if outer is error or failure_of(error, None, sock, None).request is not None:
+        return None
+    named = _named_in(f"{outer}: {error}")
+    return None if named is None else named.target
+
+
+def _named_in(text: str) -> ErrorText | None:
     from bindcheck.error_text import read_error_text
     from bindcheck.errors import UsageError
 
     try:
-        return read_error_text(text).target
+        return read_error_text(text)
     except UsageError:
         return None
 
@@ -247,9 +263,9 @@ def note_lines(report: Report) -> Iterator[str]:
         code = native_error(reported) if reported else "it failed"
         yield f"{code}: the address is unknown; pass target= or sock= to have it diagnosed"
         return
-    lines = [row for one in report_lines(report) for row in wrap(one, 88)]
-    yield lines[0]
-    yield from (f"  {line}" for line in lines[1:])
+    first, *rest = report_lines(report)
+    yield first.text
+    yield from (f"  {row}" for one in rest for row in wrap(one, _NOTE_WIDTH))
     now = report.results[0].attempt.error
     if reported is not None and (now is None or now.code != reported.code):
         yield f"  your program was told {native_error(reported)} a moment before"

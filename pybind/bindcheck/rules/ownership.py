@@ -72,6 +72,7 @@ def owner_of(
         kernel = kernel_user(socket, kernel_ports)
     if kernel is not None and kernel.port is None and not everything_readable:
         kernel = None  # that there is such a device says nothing of this port
+    processes = asking_first(processes, asking)
     traits = _traits(socket, processes, asking)
     if _is_activated(processes, cgroup):
         traits += (Trait.SOCKET_ACTIVATION,)
@@ -99,6 +100,15 @@ def owner_of(
         kernel=kernel.user if kernel else None,
         socket_units=own_units or socket_units,
     )
+
+
+def asking_first(
+    processes: tuple[Process, ...], asking: Asking | None
+) -> tuple[Process, ...]:
+    """Put the process that asks first: the first one is named."""
+    if asking is None:
+        return processes
+    return tuple(sorted(processes, key=lambda one: one.pid != asking.pid))
 
 
 def _kind(

@@ -41,9 +41,12 @@ def windows_owner(
         return Owner(kind=OwnerKind.NONE if gone else OwnerKind.HIDDEN)
     if row.pid == SYSTEM_PID:
         return Owner(kind=OwnerKind.KERNEL, kernel=_kernel_user(row))
+    from bindcheck.rules.ownership import asking_first
+
     traits: tuple[Trait, ...] = ()
     if asking is not None:
-        if any(one.pid == asking.pid for one in processes):
+        processes = asking_first(processes, asking)
+        if processes and processes[0].pid == asking.pid:
             traits += (Trait.SAME_PROCESS,)
         elif asking.program and any(one.program == asking.program for one in processes):
             traits += (Trait.OWN_COPY,)

@@ -38,11 +38,11 @@ def who(owner: Owner) -> str:
     """Name an owner: "node (pid 4121)", or what is known of a hidden one."""
     if owner.processes:
         first = owner.processes[0]
-        if Trait.SAME_PROCESS in owner.traits:
-            fds = f", fd {numbers(first.fds)}" if first.fds else ""
-            return f"this process (pid {first.pid}{fds})"
         more = len(owner.processes) - 1
         rest = f" and {more} more" if more else ""
+        if Trait.SAME_PROCESS in owner.traits:
+            fds = f", fd {numbers(first.fds)}" if first.fds else ""
+            return f"this process (pid {first.pid}{fds}){rest}"
         if Trait.OWN_COPY in owner.traits:
             return f"another copy of this program (pid {first.pid}{rest})"
         return f"{program_of(first)} (pid {first.pid}{rest})"

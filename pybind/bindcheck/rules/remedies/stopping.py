@@ -56,13 +56,13 @@ def stop_owner(
             )
         ]
     if Trait.SAME_PROCESS in owner.traits:
-        return [
-            Remedy(
-                action="close-own-socket",
-                text="this process has the port already: close that socket, "
-                "or use it instead of binding again",
-            )
-        ]
+        text = (
+            "this process has the port already: close that socket, or use it instead of "
+            "binding again"
+        )
+        if Trait.SHARED in owner.traits:
+            text += "; the other processes that share it must close it as well"
+        return [Remedy(action="close-own-socket", text=text)]
     return (
         _ownerless(owner)
         or _stop_container(owner, snapshot)
