@@ -100,7 +100,21 @@ def lint(session: nox.Session) -> None:
             session.run(*check, *c_files(system), external=True)
     analysed = c_files(sys.platform)
     session.run("clang-tidy", "--quiet", *analysed, "--", "-std=c11", "-Icsrc")
-    session.run("pytest", "-p", "no:cacheprovider", "checks")
+    site = "--ignore=checks/test_docs.py"  # `docs` builds it
+    session.run("pytest", "-p", "no:cacheprovider", site, "checks")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site of docs/ into build/docs, and try its links and its search."""
+    session.install(".")  # its docstrings are a part of the site
+    install_group(session, "docs")
+    out = Path("build", "docs")
+    shutil.rmtree(out, ignore_errors=True)
+    options = ("-W", "--keep-going", "-q", "-E", "-d", session.create_tmp())
+    session.run("sphinx-build", *options, "-b", "html", "docs", str(out))
+    less = () if is_installed(session, "node") else ("-k", "not pasted")
+    session.run("pytest", "-p", "no:cacheprovider", "checks/test_docs.py", *less)
 
 
 @nox.session
@@ -202,7 +216,9 @@ def sanitize(session: nox.Session) -> None:
         **FEW_SITUATIONS,
     }
     # Captured at the descriptor, the report of a crash would die with the process.
-    session.run("pytest", "--capture=sys", "tests", *session.posargs, env=environment)
+    # Servers start Python by themselves, without what is preloaded.
+    tests = ("tests", *without("servers_twice"))
+    session.run("pytest", "--capture=sys", *tests, *session.posargs, env=environment)
 
 
 @nox.session

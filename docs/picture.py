@@ -1,6 +1,6 @@
 """Make docs/picture.svg: real commands in a real terminal, as a picture.
 
-python docs/picture.py [FILE]
+python docs/picture.py [FILE [FOLDER]]: the server is put into FOLDER (/srv/shop).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import pty
 import re
 import subprocess
 import sys
-import tempfile
 import termios
 import time
 from contextlib import suppress
@@ -28,32 +27,31 @@ http.server.ThreadingHTTPServer(("0.0.0.0", 8080), None).serve_forever()
 """
 COMMANDS = (
     ("127.0.0.1:8080",),
-    ("stop", "--yes", "127.0.0.1:8080"),
     ("free", "--near", "8080"),
+    ("stop", "--yes", "127.0.0.1:8080"),
 )
 
 
 def main() -> None:
     """Start a server, ask about it, and write what the terminal showed."""
-    file = Path(
-        sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent / "picture.svg"
-    )
+    arguments = iter(sys.argv[1:])
+    file = Path(next(arguments, Path(__file__).parent / "picture.svg"))
+    folder = Path(next(arguments, "/srv/shop"))
+    folder.mkdir(exist_ok=True)
+    (folder / "server.py").write_text(SERVER)
     console = Console(
         record=True, width=COLUMNS, color_system="truecolor", file=io.StringIO()
     )
-    with tempfile.TemporaryDirectory(prefix="shop-") as folder:
-        Path(folder, "server.py").write_text(SERVER)
-        with subprocess.Popen(
-            ["python3", "-S", "server.py"], executable=sys.executable, cwd=folder
-        ) as server:
-            try:
-                wait_for_listener(server)
-                for arguments in COMMANDS:
-                    line = f"$ bindcheck {' '.join(arguments)}"
-                    console.print(Text(line, style="bold"))
-                    console.print(Text.from_ansi(shown(arguments)))
-            finally:
-                server.kill()
+    with subprocess.Popen(
+        ["python3", "server.py"], executable=sys.executable, cwd=folder
+    ) as server:
+        try:
+            wait_for_listener(server)
+            for command in COMMANDS:
+                console.print(Text(f"$ bindcheck {' '.join(command)}", style="bold"))
+                console.print(Text.from_ansi(shown(command)))
+        finally:
+            server.kill()
     picture = console.export_svg(title="bindcheck", theme=MONOKAI)
     # Its fonts would be fetched from elsewhere; every machine has one of its own.
     file.write_text(re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL))

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import socket
 import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bindcheck import native
 from bindcheck.cli.main import run
-from bindcheck.error_text import ERRORS, read_error_text
+from bindcheck.error_text import read_error_text
 from bindcheck.errors import UsageError
+from bindcheck.known_errors import ERRORS
 from bindcheck.words import Domain, Protocol, System
 from tests.support import needs
 
 if TYPE_CHECKING:
-    from bindcheck.error_text import KnownError
+    from collections.abc import Callable
+
+    from bindcheck.known_errors import KnownError
     from tests.support import Holder
 
 LINUX, DARWIN, WINDOWS = System.LINUX, System.DARWIN, System.WINDOWS
@@ -37,172 +43,61 @@ NUMBERS_AND_NAMES = [
     ("WSAEACCES", "EACCES", (WINDOWS,)),
 ]
 
-_WINDOWS_TEXT = (
-    "Only one usage of each socket address (protocol/network address/port) is normally "
-    "permitted"
-)
-# Who says it, the line, the error, the systems it may be of, and what it names.
-LINES: list[tuple[str, str, tuple[System, ...], str | None]] = [
-    (
-        "bind() to 0.0.0.0:80 failed (98: Address already in use)",
-        *("EADDRINUSE", (LINUX,), "0.0.0.0:80"),
+SYSTEMS = {
+    "linux": {LINUX},
+    "darwin": {DARWIN},
+    "windows": {WINDOWS},
+    "unix": {LINUX, DARWIN},
+}
+DATA = Path(__file__).parent / "data"
+
+
+def rows(name: str) -> list[str]:
+    """The rows of a file of lines; "⏎" in them is the end of a line."""
+    text = (DATA / name).read_text("utf-8")
+    return [row for row in text.splitlines() if row and not row.startswith("# ")]
+
+
+def as_pasted(line: str) -> str:
+    return line.replace("⏎", "\n")
+
+
+LINES = rows("lines/understood.txt")
+REFUSED = rows("lines/refused.txt")
+# How logs and shells hand on a line: nothing in it may become a port or an error.
+FORMS: dict[str, Callable[[str], str]] = {
+    "syslog": lambda line: each("May 11 10:48:13 web98 shop[98]: ", line),
+    "journal": lambda line: each("2024-05-11T10:48:13.98+02:00 web98 shop[13]: ", line),
+    "compose": lambda line: each("web-1  | ", line),
+    "container": lambda line: each("2024-05-11T10:48:13.131313131Z stderr F ", line),
+    "kubernetes": lambda line: f"E0511 10:48:13.131313   13 main.go:98] {line}",
+    "brackets": lambda line: f"[13] [10:48:13] [ERROR] {line}",
+    "json": lambda line: json.dumps({"time": "2024-05-11", "pid": 98, "msg": line}),
+    "Windows": lambda line: line.replace("\n", "\r\n") + "\r\n",
+    "colours": lambda line: f"\x1b[31m{line}\x1b[0m",
+    "quotes": lambda line: f'"{line}"',
+    "sentence": lambda line: f"{line}.",
+    "after others": lambda line: (
+        "Starting up version 1.2.3 (pid 98)\nLoaded 13 modules in 48 ms\n"
+        f"Connected to the database at 10.0.0.9:5432\n{line}"
     ),
-    (
-        "nginx: [emerg] bind() to [::]:80 failed (99: Cannot assign requested address)",
-        *("EADDRNOTAVAIL", (LINUX,), "[::]:80"),
+    "before others": lambda line: (
+        f"{line}\nExiting with code 1\nmake: *** [run] Error 98"
     ),
-    (
-        (
-            "[Errno 48] error while attempting to bind on address ('::1', 8000, 0, 0): "
-            "address already in use"
-        ),
-        *("EADDRINUSE", (DARWIN,), "[::1]:8000"),
-    ),
-    (
-        "OSError: [Errno 98] Address already in use",
-        *("EADDRINUSE", (LINUX,), None),
-    ),
-    (
-        f"OSError: [WinError 10048] {_WINDOWS_TEXT}",
-        *("EADDRINUSE", (WINDOWS,), None),
-    ),
-    (
-        "Error: listen EADDRINUSE: address already in use :::3000",
-        *("EADDRINUSE", EVERY, "[::]:3000"),
-    ),
-    (
-        "Error: listen EACCES: permission denied 0.0.0.0:80",
-        *("EACCES", EVERY, "0.0.0.0:80"),
-    ),
-    (
-        "Error: listen EADDRINUSE: address already in use /tmp/app.sock",
-        *("EADDRINUSE", EVERY, "unix:/tmp/app.sock"),
-    ),
-    (
-        "listen tcp :8080: bind: address already in use",
-        *("EADDRINUSE", EVERY, "8080"),
-    ),
-    (
-        f"listen tcp 127.0.0.1:8080: bind: {_WINDOWS_TEXT}.",
-        *("EADDRINUSE", (WINDOWS,), "127.0.0.1:8080"),
-    ),
-    (
-        "java.net.BindException: Address already in use (Bind failed)",
-        *("EADDRINUSE", EVERY, None),
-    ),
-    (
-        "Failed to bind to localhost/127.0.0.1:8080: Address already in use",
-        *("EADDRINUSE", EVERY, "127.0.0.1:8080"),
-    ),
-    (
-        (
-            'LOG:  could not bind IPv4 address "127.0.0.1": Address already in use\n'
-            "HINT:  Is another postmaster already running on port 5432? If not, wait a few "
-            "seconds and retry."
-        ),
-        *("EADDRINUSE", EVERY, "127.0.0.1:5432"),
-    ),
-    (
-        "(98)Address already in use: AH00072: make_sock: could not bind to address [::]:80",
-        *("EADDRINUSE", (LINUX,), "[::]:80"),
-    ),
-    (
-        "Could not create server TCP listening socket *:6379: bind: Address already in use",
-        *("EADDRINUSE", EVERY, "6379"),
-    ),
-    (
-        'Address already in use - bind(2) for "127.0.0.1" port 3000 (Errno::EADDRINUSE)',
-        *("EADDRINUSE", EVERY, "127.0.0.1:3000"),
-    ),
-    (
-        'Os { code: 98, kind: AddrInUse, message: "Address already in use" }',
-        *("EADDRINUSE", (LINUX,), None),
-    ),
-    ("Error: Address already in use (os error 48)", "EADDRINUSE", (DARWIN,), None),
-    (
-        "Web server failed to start. Port 8080 was already in use.",
-        *("EADDRINUSE", EVERY, "8080"),
-    ),
-    (
-        "Failed to bind to address http://127.0.0.1:5000: address already in use.",
-        *("EADDRINUSE", EVERY, "127.0.0.1:5000"),
-    ),
-    (
-        f"System.Net.Sockets.SocketException (10048): {_WINDOWS_TEXT}.",
-        *("EADDRINUSE", (WINDOWS,), None),
-    ),
-    (
-        "Bind for 0.0.0.0:8080 failed: port is already allocated",
-        *("EADDRINUSE", EVERY, "0.0.0.0:8080"),
-    ),
-    (
-        (
-            "Ports are not available: exposing port TCP 0.0.0.0:3306 -> 0.0.0.0:0: listen tcp "
-            "0.0.0.0:3306: bind: An attempt was made to access a socket in a way forbidden by "
-            "its access permissions."
-        ),
-        *("EACCES", (WINDOWS,), "0.0.0.0:3306"),
-    ),
-    (
-        "error: Bind to port 22 on 0.0.0.0 failed: Address already in use.",
-        *("EADDRINUSE", EVERY, "0.0.0.0:22"),
-    ),
-    (
-        "cannot bind socket (Address already in use) [0.0.0.0:80]",
-        *("EADDRINUSE", EVERY, "0.0.0.0:80"),
-    ),
-    (
-        "[ERROR] Connection in use: ('127.0.0.1', 8000)",
-        *("EADDRINUSE", EVERY, "127.0.0.1:8000"),
-    ),
-    ("** (MatchError) {:error, :eaddrinuse}", "EADDRINUSE", EVERY, None),
-    (
-        "bind [127.0.0.1]:8080: Address already in use",
-        *("EADDRINUSE", EVERY, "127.0.0.1:8080"),
-    ),
-    (
-        "error: can't bind socket: Address already in use for ::1 port 53",
-        *("EADDRINUSE", EVERY, "[::1]:53"),
-    ),
-    (
-        "creating IPv4 interface lo failed; 127.0.0.1#53: address in use",
-        *("EADDRINUSE", EVERY, "127.0.0.1:53"),
-    ),
-    (
-        "{ code: 'EADDRINUSE', errno: -98, syscall: 'listen', address: '::', port: 3000 }",
-        *("EADDRINUSE", (LINUX,), "[::]:3000"),
-    ),
-    ("Error: bind EADDRINUSE null:3000", "EADDRINUSE", EVERY, "3000"),
-    (
-        (
-            "unable to bind listening socket for address '/run/php/php-fpm.sock': Address "
-            "already in use (98)"
-        ),
-        *("EADDRINUSE", (LINUX,), "unix:/run/php/php-fpm.sock"),
-    ),
-    (
-        (
-            "TCP/UDP: Socket bind failed on local address [AF_INET]192.0.2.1:1194: Address "
-            "already in use (errno=98)"
-        ),
-        *("EADDRINUSE", (LINUX,), "192.0.2.1:1194"),
-    ),
-    (
-        (
-            "(OS 10013)An attempt was made to access a socket in a way forbidden by its access "
-            "permissions.  : AH00072: make_sock: could not bind to address 0.0.0.0:443"
-        ),
-        *("EACCES", (WINDOWS,), "0.0.0.0:443"),
-    ),
-    (
-        "Error: You don't have permission to access that port.",
-        *("EACCES", EVERY, None),
-    ),
-    (
-        "bind: Can't assign requested address",
-        *("EADDRNOTAVAIL", (DARWIN,), None),
-    ),
-]
+}
+
+
+def each(prefix: str, lines: str) -> str:
+    return "\n".join(prefix + line for line in lines.split("\n"))
+
+
+def understood(text: str) -> tuple[set[str], set[System], str | None, Protocol | None]:
+    """What a text is found to say; the protocol only of an address."""
+    found = read_error_text(text)
+    names = {one.error.name for one in found.meanings}
+    systems = {one.system for one in found.meanings}
+    is_address = found.target is not None and not found.target.startswith("unix:")
+    return names, systems, found.target, found.protocol if is_address else None
 
 
 @pytest.mark.parametrize(("text", "name", "systems"), NUMBERS_AND_NAMES)
@@ -213,14 +108,60 @@ def test_number_or_name(text: str, name: str, systems: tuple[System, ...]) -> No
     assert found.target is None
 
 
-@pytest.mark.parametrize(("text", "name", "systems", "target"), LINES)
-def test_line_of_a_program(
-    text: str, name: str, systems: tuple[System, ...], target: str | None
-) -> None:
-    found = read_error_text(text)
-    assert {one.error.name for one in found.meanings} == {name}
-    assert tuple(one.system for one in found.meanings) == systems
-    assert found.target == target
+@pytest.mark.parametrize("row", LINES, ids=range(len(LINES)))
+def test_line_of_a_program(row: str) -> None:
+    name, system, named, line = row.split(" ", 3)
+    errors = [one for one in ERRORS if one.name == name]
+    every = {system for one in errors for system, _ in one.codes}
+    target, _, protocol = named.rpartition("/") if named != "-" else (None, "", "")
+    assert understood(as_pasted(line)) == (
+        {one.name for one in errors},
+        SYSTEMS.get(system, every),
+        target,
+        Protocol(protocol) if protocol in ("tcp", "udp") else None,
+    )
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_line_as_a_log_hands_it_on(form: str) -> None:
+    for row in LINES:
+        line = as_pasted(row.split(" ", 3)[3])
+        if "ea\nch socket" not in line:  # broken within a word
+            assert understood(FORMS[form](line)) == understood(line), line
+
+
+@pytest.mark.parametrize("line", REFUSED, ids=range(len(REFUSED)))
+def test_line_that_is_no_error_of_bind(line: str) -> None:
+    with pytest.raises(UsageError, match="no error of bind") as error:
+        read_error_text(as_pasted(line))
+    assert "\n" not in str(error.value)
+
+
+def test_error_of_connect_is_told_apart() -> None:
+    with pytest.raises(UsageError, match="it is of another call, as connect"):
+        read_error_text(
+            "dial tcp 127.0.0.1:80: connect: cannot assign requested address"
+        )
+
+
+def test_lines_that_name_several_addresses_name_none() -> None:
+    lines = "starting shop on :8080\nstarting metrics on :9090\nAddress already in use"
+    assert read_error_text(lines).target is None
+    lines = "starting shop on 127.0.0.1:8080\nport 8080: bind\nAddress already in use"
+    assert read_error_text(lines).target == "127.0.0.1:8080"
+
+
+@pytest.mark.parametrize(
+    ("line", "supposed"),
+    [
+        ("Failed to start server. Is port 3000 in use?", True),
+        ("Port [19132] may be in use by another process", True),
+        ("Port 3000 is in use, trying another one", False),
+        ("could not bind port 80: Permission denied. Is it in use?", False),
+    ],
+)
+def test_what_a_line_only_supposes(line: str, supposed: bool) -> None:
+    assert read_error_text(line).supposed is supposed
 
 
 def test_udp_in_a_line() -> None:
@@ -302,6 +243,46 @@ def test_address_of_another_machine_is_not_asked_about(
 
 
 @needs("socket tables")
+def test_own_name_is_this_machine(
+    holder: Holder,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    port = holder.bind(listen=True)
+    line = f"bind to {socket.gethostname().upper()}:{port}: EADDRINUSE"
+    assert "now:\n" in explained(capsys, line)[1]
+    monkeypatch.setattr("_socket.gethostname", lambda: "another")
+    status, out, _ = explained(capsys, line)
+    assert status == 0
+    assert "is this machine is not known" in out.replace("\n  ", " ")
+
+
+@needs("socket tables")
+def test_failed_bind_without_an_error_is_diagnosed(
+    holder: Holder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = holder.bind(listen=True)
+    status, out, err = explained(capsys, f"cannot listen to port: {port}")
+    assert (status, err) == (1, "")
+    assert out.startswith("bind failed; the text does not say with which error\n")
+    assert f"(pid {holder.pid}) listens there" in out
+
+
+@needs("socket tables")
+def test_supposed_error_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = explained(capsys, "Failed to start server. Is port 1 in use?")
+    assert "  the text only supposes that it was this\n" in out
+
+
+def test_what_cannot_be_an_address_is_not_asked_about(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, out, err = explained(capsys, "listen tcp :nosuchservice: bind: EADDRINUSE")
+    assert (status, err) == (0, "")
+    assert "no address is named" in out
+
+
+@needs("socket tables")
 def test_error_of_another_system_is_not_asked_about(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -336,10 +317,21 @@ def test_text_does_no_harm_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> 
         assert "\x1b" not in out + err
 
 
-@pytest.mark.parametrize("piece", ["[:", "/", ":", "port 1 on f:", "('a", "(98 ", "f:"])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("[:", "/", "::", "('a", "(98 ", "f:", "{0,", "port ", "\nport 1", "端口"),
+        *("port 1 on f:", "EACCES ", "Permission denied ", "connect ", "errno 98 "),
+        *("already another ", "address already in use ", "listen unix /", "a-", "1."),
+    ],
+)
 def test_long_text_is_read_at_once(piece: str) -> None:
-    """Patterns that looked back over all of it would take hours here."""
-    read_error_text("EADDRINUSE " + piece * (65536 // len(piece)))
+    """Patterns that looked back over all of it would take minutes here."""
+    text = piece * (65536 // len(piece)) + " bind: no such device"
+    before = time.process_time()
+    with contextlib.suppress(UsageError):
+        read_error_text(text)
+    assert time.process_time() - before < 4
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:

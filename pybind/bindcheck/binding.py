@@ -60,7 +60,7 @@ def bind(
         backlog: for listen().
 
     Returns:
-        The bound socket: blocking, closed on exec; close it.
+        The bound socket, blocking and closed on exec; close it.
 
     Raises:
         BindError: the system refused; `report` says why.

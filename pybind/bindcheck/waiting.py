@@ -93,7 +93,7 @@ def wait_until_bindable(
         backlog: for listen().
 
     Returns:
-        A report whose `ok` is True, or the diagnosis of what is still in the way: when
+        A report whose `ok` is True, or the diagnosis of what is still in the way, when
         the time was over, and at once where waiting cannot help.
 
     Raises:

@@ -8,8 +8,10 @@ from bindcheck._version import __version__
 from bindcheck.cli.asked import options_of
 from bindcheck.cli.exit_codes import ExitCode
 from bindcheck.cli.output import print_lines, privileged_command, write
-from bindcheck.error_text import SYSTEM_NAMES, meanings_of, read_error_text
-from bindcheck.errors import UsageError
+from bindcheck.error_text import read_error_text
+from bindcheck.errors import TargetError, UsageError
+from bindcheck.known_errors import SYSTEM_NAMES, meanings_of
+from bindcheck.records import replace
 from bindcheck.render import Line
 from bindcheck.sanitize import sanitize
 from bindcheck.target import MAPPED_PREFIX
@@ -19,7 +21,8 @@ TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     import argparse
 
-    from bindcheck.error_text import ErrorText, Meaning
+    from bindcheck.error_text import ErrorText
+    from bindcheck.known_errors import Meaning
     from bindcheck.model import Options, Report
     from bindcheck.target import Request
 
@@ -31,7 +34,6 @@ def run(arguments: argparse.Namespace) -> ExitCode:
 
     Raises:
         UsageError: nothing in the text is an error of bind, or it cannot be read.
-        TargetError: the address in it cannot be one.
     """
     options = options_of(arguments)
     if arguments.family is not None:
@@ -41,6 +43,8 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         text = _standard_input()
     found = read_error_text(text)
     request = _request(found, arguments)
+    if request is None:  # none is named, or what looks like an address cannot be one
+        found = replace(found, target=None)
     obstacle = None if request is None else _why_not(found, request)
     report = None
     if request is not None and obstacle is None:
@@ -83,26 +87,36 @@ def _request(found: ErrorText, arguments: argparse.Namespace) -> Request | None:
     from bindcheck.target import parse
 
     protocol = Protocol.UDP if arguments.udp else found.protocol
-    return parse(found.target, protocol=protocol)
+    try:
+        return parse(found.target, protocol=protocol)
+    except TargetError:
+        return None
 
 
 def _why_not(found: ErrorText, request: Request) -> str | None:
     """Why this machine is not asked; None when it is."""
     here = dict.fromkeys(one.system for one in found.meanings)
-    if sys.platform not in here:
+    if here and sys.platform not in here:
         names = " or ".join(SYSTEM_NAMES[one] for one in here)
         return f"it is an error of {names}: ask bindcheck on the machine that had it"
     if request.family not in (None, Family.INET, Family.INET6):
         return None
     if request.packed and not _is_local(request.packed) and not _says_so(found):
         return f"{found.target} is no address of this machine: ask bindcheck there"
-    if request.host and not request.packed and request.host != "localhost":
+    if request.host and not request.packed and not _is_here(request.host):
         return f"whether {request.host} is this machine is not known: bindcheck {found.target}"
     return None
 
 
 def _says_so(found: ErrorText) -> bool:
-    return all(one.error.name == "EADDRNOTAVAIL" for one in found.meanings)
+    return {one.error.name for one in found.meanings} == {"EADDRNOTAVAIL"}
+
+
+def _is_here(name: str) -> bool:
+    """Whether a name is this machine's own; others are not looked up."""
+    from _socket import gethostname
+
+    return name.lower() in ("localhost", gethostname().lower())
 
 
 def _is_local(packed: bytes) -> bool:
@@ -133,9 +147,15 @@ def _lines(found: ErrorText, obstacle: str | None, *, quiet: bool) -> list[Line]
     for error in dict.fromkeys(one.error for one in found.meanings):
         these = [one for one in found.meanings if one.error is error]
         lines.append(Line(f"{error.name} ({_numbers(these)}): {error.meaning}", "bold"))
-        others = [one for one in meanings_of(error) if one not in these]
+        others = [one for one in meanings_of([error]) if one not in these]
         if others and not quiet:
             lines.append(Line(f"elsewhere: {_numbers(others)}", indent=2))
+    if not found.meanings:
+        lines.append(
+            Line("bind failed; the text does not say with which error", "bold")
+        )
+    elif found.supposed and not quiet:
+        lines.append(Line("the text only supposes that it was this", indent=2))
     if quiet and found.target is None:
         return lines
     if found.target is None:
