@@ -61,15 +61,19 @@ NOBODY = "65534"
 # anything else is not skipped where BINDCHECK_REQUIRE_ALL is set.
 NOT_WITHOUT_ROOT = "root, network namespaces, cgroup BPF"
 NOT_IN_6_1 = "Landlock for the network, io_uring that names its files"
-# What is about text and bytes, which every kernel leaves as they are, and what measures
-# how much traffic an interpreted processor can carry.
+# What is about text, files and other programs' frames, whoever asks and whatever the C
+# code was compiled with: `tests` runs it.
+ABOUT_TEXT = (
+    *("elsewhere", "elsewhere_situations", "error_text", "explain", "golden", "logs"),
+    *("pytest_plugin", "recording", "sanitize", "schema", "servers_twice", "target"),
+)
+# What every kernel leaves as it is, what starts a program for each line of a table, and
+# what measures how much traffic an interpreted processor can carry.
 ANY_KERNEL = (
-    *("command", "contract", "decoders", "doctor", "elsewhere"),
-    *("elsewhere_situations", "error_text", "explain", "explained", "free", "golden"),
-    *("harmless", "holder_decoders", "leaks", "list", "logs", "pcblist"),
-    *("pytest_plugin", "real_servers", "recording", "redirections"),
-    *("restricted_ports", "sanitize", "schema", "servers_twice", "stop", "target"),
-    *("unix_decoder", "wait_command", "windows_tables"),
+    *ABOUT_TEXT,
+    *("command", "contract", "decoders", "doctor", "explained", "free", "harmless"),
+    *("holder_decoders", "leaks", "list", "pcblist", "real_servers", "redirections"),
+    *("restricted_ports", "stop", "unix_decoder", "wait_command", "windows_tables"),
 )
 # Hundreds of sockets or addresses for one test.
 TOO_MANY = ("many_addresses", "bind_bhash")
@@ -216,8 +220,7 @@ def sanitize(session: nox.Session) -> None:
         **FEW_SITUATIONS,
     }
     # Captured at the descriptor, the report of a crash would die with the process.
-    # Servers start Python by themselves, without what is preloaded.
-    tests = ("tests", *without("servers_twice"))
+    tests = ("tests", *without(*ABOUT_TEXT))
     session.run("pytest", "--capture=sys", *tests, *session.posargs, env=environment)
 
 
@@ -269,7 +272,8 @@ def unprivileged(session: nox.Session) -> None:
         session.run(base, "-m", "venv", f"{tmp}/venv", external=True)
         python = (f"{tmp}/venv/bin/python", "-m")
         session.run(*python, "pip", "install", "-q", ".[test]", external=True)
-        pytest = (*python, "pytest", "tests", *session.posargs)
+        text = without(*ABOUT_TEXT)
+        pytest = (*python, "pytest", "tests", *text, *session.posargs)
         lacks = {"BINDCHECK_LACKS": NOT_WITHOUT_ROOT}
         with session.chdir(home):
             session.run(*user, *pytest, env=lacks, external=True)
