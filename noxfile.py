@@ -247,7 +247,8 @@ def wheel(session: nox.Session) -> None:
             copy = shutil.copytree if Path(name).is_dir() else shutil.copy
             copy(name, elsewhere / name)
         with session.chdir(elsewhere):
-            pytest = (*python, "pytest", "tests", *session.posargs)
+            text = without(*ABOUT_TEXT)
+            pytest = (*python, "pytest", "tests", *text, *session.posargs)
             session.run(*pytest, env=FEW_SITUATIONS, external=True)
 
 
