@@ -89,7 +89,7 @@ class TestPorts:
         assert ports(host, "--near", str(taken)) != [taken]
         done = free(host, "--range", f"{taken}-{taken}")
         assert (done.returncode, done.stdout) == (1, "")
-        assert f"0 of 1 ports are free from {taken} to {taken}" in done.stderr
+        assert f"0 of 1 ports can be bound from {taken} to {taken}" in done.stderr
 
     def test_udp(self, holder: Holder) -> None:
         taken = holder.bind(kind="udp")
@@ -203,6 +203,24 @@ class TestHold:
         )
         done = free("--hold", LOOPBACK, "--", sys.executable, "-c", code)
         assert done.stdout == "0 True\n"
+
+    def test_nothing_of_an_older_holder_is_passed_on(self) -> None:
+        code = "import os; print([n for n in os.environ if n == 'LISTEN_FDNAMES'])"
+        done = subprocess.run(
+            [*BINDCHECK, "free", "-q", "--hold", "--", sys.executable, "-c", code],
+            env=environment({"LISTEN_FDNAMES": "old"}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout == "[]\n"
+
+    def test_too_few_are_not_held(self, holder: Holder) -> None:
+        taken = holder.bind(listen=True)
+        done = free(
+            *("--hold", "--range", f"{taken}-{taken}", LOOPBACK, "--", "echo", "ran")
+        )
+        assert (done.returncode, done.stdout) == (1, "")
 
     def test_status_is_the_command_s(self) -> None:
         assert free("--hold", "--", "sh", "-c", "exit 9").returncode == 9

@@ -18,7 +18,7 @@ from bindcheck.conclusion import conclude
 from bindcheck.diagnosis import diagnose
 from bindcheck.recording import loads
 from bindcheck.records import replace
-from bindcheck.rules.stop_plan import stop_plan
+from bindcheck.rules.stop_plan import is_same, stop_plan
 from bindcheck.signalling import NotSignalledError, Signalled, above_us, signal_number
 from tests.support import NOBODY, Holder, as_user, needs
 from tests.support.namespaces import in_pid_namespace
@@ -246,6 +246,42 @@ class TestNotEnough:
         assert second != first
         assert owner_of(port).pid == second
 
+    def test_datagrams_are_started_again_too(self, programs: Programs) -> None:
+        with socket.socket(type=socket.SOCK_DGRAM) as one:
+            one.bind((LOOPBACK, 0))
+            port = one.getsockname()[1]
+        server = (
+            "import socket, sys, time\none = socket.socket(type=socket.SOCK_DGRAM)\n"
+            "one.bind(('127.0.0.1', int(sys.argv[1])))\nprint(1, flush=True)\n"
+            "time.sleep(1000)\n"
+        )
+        loop = (
+            "import subprocess, sys\n"
+            f"script = {server!r}\n"
+            "while True:\n"
+            "    subprocess.run([sys.executable, '-S', '-c', script, sys.argv[1]])\n"
+        )
+        programs.start(loop, port)
+        done = stop("--yes", f"{target(port)}/udp")
+        assert done.returncode == 1
+        assert "something starts it again" in done.stderr
+
+    def test_left_over_socket_file_is_told(
+        self, programs: Programs, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "s"
+        programs.start(
+            "import socket, time\none = socket.socket(socket.AF_UNIX)\n"
+            f"one.bind({str(path)!r})\none.listen()\nprint(0, flush=True)\n"
+            "time.sleep(1000)"
+        )
+        with Terminal("stop", f"unix:{path}", width=200) as terminal:
+            terminal.read_until("[y/N] ")
+            terminal.type("y\n")
+            assert terminal.read_all() == 1
+            assert "ended; what is left is told above" in terminal.plain
+            assert "KILL" not in terminal.plain
+
     def test_what_lingers_after_it_is_told(self, programs: Programs) -> None:
         """TIME_WAIT of a server that had not set SO_REUSEADDR."""
         code = LISTEN.replace("SO_REUSEADDR, 1", "SO_REUSEADDR, 0")
@@ -260,9 +296,12 @@ class TestNotEnough:
         done = stop("--yes", "--timeout", "0.5", target(port))
         assert done.returncode == 1
         assert "TIME_WAIT" in done.stdout
+        assert "ended; what is left is told above" in done.stderr
+        assert "KILL" not in done.stderr
         done = stop("--yes", target(port))
         assert done.returncode == 1
-        assert f"no program has it: bindcheck wait {target(port)}" in done.stderr
+        assert f"bindcheck wait {target(port)}" in done.stdout
+        assert "no program has it: there is nobody to stop" in done.stderr
 
 
 def free_port() -> int:
@@ -351,6 +390,27 @@ class TestIdentity:
             assert terminal.read_all() == 1
             assert "changed meanwhile: nothing was done" in terminal.plain
         assert other.process.poll() is None
+
+    def test_another_that_joins_while_the_question_stands(
+        self, programs: Programs, make_holder: Callable[..., Holder]
+    ) -> None:
+        """To end the first would not free the port."""
+        code = LISTEN.replace("SO_REUSEADDR", "SO_REUSEPORT")
+        process, port = programs.start(code + "TELL\ntime.sleep(1000)")
+        other = make_holder()
+        with Terminal("stop", target(port), width=200) as terminal:
+            terminal.read_until("[y/N] ")
+            other.bind(LOOPBACK, port, listen=True, reuse_port=True)
+            terminal.type("y\n")
+            assert terminal.read_all() == 1
+            assert "changed meanwhile: nothing was done" in terminal.plain
+        assert (process.poll(), other.process.poll()) == (None, None)
+
+    def test_another_program_in_the_same_process(self, holder: Holder) -> None:
+        """execve(2) keeps the pid, the start time and the socket."""
+        seen = owner_of(holder.bind(listen=True))
+        assert is_same(seen, seen)
+        assert not is_same(seen, replace(seen, name="sleep"))
 
 
 def fork_server() -> tuple[int, int]:
@@ -495,6 +555,52 @@ class TestRefused:
         assert bool(plan.refusals) is not ended
 
     @needs("root")
+    def test_main_process_that_cannot_be_seen(self, holder: Holder) -> None:
+        """Its worker is seen, and to end that frees nothing."""
+        port = holder.bind(listen=True)
+        pid = holder.run(
+            "import subprocess\n"
+            "kept['child'] = subprocess.Popen(['cat'], stdin=subprocess.PIPE,"
+            f" user={NOBODY}, group={NOBODY}, extra_groups=[],"
+            " pass_fds=[kept['main'].fileno()])\n"
+            "result = kept['child'].pid"
+        )
+
+        def as_nobody() -> int:
+            from bindcheck.cli.main import run
+
+            return run(["stop", "--yes", target(port)])
+
+        assert as_user(NOBODY, as_nobody) == 3
+        os.kill(pid, 0)
+        assert holder.run("result = kept['child'].poll()") is None
+
+    @needs("root")
+    def test_command_to_see_more_ends_nothing(
+        self,
+        holder: Holder,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        """It is pasted to see, with the rights of root."""
+        from bindcheck.cli import output
+        from bindcheck.cli.main import run
+
+        port = holder.bind(listen=True)
+        monkeypatch.setattr(output, "_console_script", lambda: "/opt/bindcheck")
+
+        def as_nobody() -> None:
+            run(["stop", "--yes", target(port)])
+            run(["wait", "-q", "--timeout", "0", target(port), "--", "rm", "-rf"])
+            sys.stdout.flush()
+
+        as_user(NOBODY, as_nobody)
+        lines = capfd.readouterr().out.splitlines()
+        assert [line.strip() for line in lines if "sudo" in line] == [
+            f"sudo /opt/bindcheck stop --dry-run {target(port)}"
+        ]
+
+    @needs("root")
     def test_holder_that_cannot_be_seen(self, holder: Holder) -> None:
         port = holder.bind(listen=True)
 
@@ -536,7 +642,7 @@ class TestQuestion:
         with Terminal("stop", target(port)) as terminal:
             terminal.read_until("[y/N] ")
             terminal.type("\x03")
-            assert terminal.read_all() == 130
+            assert terminal.read_all() == -signal.SIGINT
             assert "Traceback" not in terminal.plain
         assert process.poll() is None
 

@@ -138,6 +138,18 @@ class TestEnds:
         waited, reasons = wait(f"unix:{path}", free=stop)
         assert (waited.ok, reasons) == (True, [CauseCode.UNIX_LISTENER])
 
+    def test_unix_socket_whose_file_goes_first(
+        self, holder: Holder, tmp_path: Path
+    ) -> None:
+        """A server that drains: its file is what bind stumbles over."""
+        path = tmp_path / "s"
+        holder.run(
+            "one = kept['main'] = socket.socket(socket.AF_UNIX)\n"
+            f"one.bind({str(path)!r}); one.listen()"
+        )
+        waited, _ = wait(f"unix:{path}", free=path.unlink)
+        assert (waited.ok, waited.late) == (True, False)
+
     def test_unix_socket_whose_file_stays(self, holder: Holder, tmp_path: Path) -> None:
         """Waiting ends: the file will not go away by itself."""
         path = tmp_path / "s"

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,9 @@ from tests.support.terminal import BINDCHECK, CURSOR_SHOWN, Terminal, environmen
 
 pytestmark = [needs("socket tables"), pytest.mark.usefixtures("network")]
 LOOPBACK = "127.0.0.1"
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def started(*arguments: str) -> subprocess.Popen[str]:
@@ -47,6 +51,27 @@ class TestCommand:
         assert said.startswith(f"bindcheck: waiting for {target}/tcp: ")
         assert f"(pid {holder.pid}) listens there" in said
         assert (process.returncode, out, err) == (0, f"{target}/tcp can be bound\n", "")
+
+    def test_each_thing_that_is_waited_for_has_a_line(self, holder: Holder) -> None:
+        ports = [holder.bind(listen=True, name=name) for name in ("one", "two")]
+        targets = [f"{LOOPBACK}:{port}" for port in ports]
+        with started("wait", *targets) as process:
+            assert targets[0] in first_line(process)
+            holder.close("one")
+            assert targets[1] in first_line(process)
+            holder.close("two")
+            process.communicate()
+        assert process.returncode == 0
+
+    def test_script_without_a_first_line(self, holder: Holder, tmp_path: Path) -> None:
+        """As env(1) runs it: by the shell."""
+        port = holder.bind()
+        holder.close()
+        script = tmp_path / "script"
+        script.write_text('echo "$1"')
+        script.chmod(0o755)
+        done = started("wait", f"{LOOPBACK}:{port}", "--", str(script), "a b")
+        assert done.communicate() == ("a b\n", "")
 
     def test_command_takes_its_place(self, holder: Holder) -> None:
         """With its pid, its streams and its status."""
@@ -84,7 +109,7 @@ class TestCommand:
         assert done.returncode == 1
         assert f"{LOOPBACK}:{port}/tcp cannot be bound: " in out
         assert f"kill {holder.pid}" in out
-        assert err.splitlines()[-1] == "bindcheck: gave up after 0 s"
+        assert err.splitlines()[-1] == "bindcheck: gave up after 0.05 s"
 
     @needs("root")
     def test_privileged_port_is_said_at_once(self) -> None:
@@ -154,7 +179,7 @@ class TestTerminal:
         with Terminal("wait", f"{LOOPBACK}:{port}", width=80) as terminal:
             terminal.read_until("59 s left")
             terminal.type("\x03")
-            assert terminal.read_all() == 130
+            assert terminal.read_all() == -signal.SIGINT
         assert "TIME_WAIT" in terminal.plain
         assert "━" in terminal.plain
         assert terminal.shown.rindex(CURSOR_SHOWN) > terminal.shown.rindex("\x1b[?25l")

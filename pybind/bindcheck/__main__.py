@@ -5,9 +5,17 @@ import sys
 
 def main() -> int:
     """Run the command line of this process."""
-    from bindcheck.cli.main import run
+    from bindcheck.cli.main import INTERRUPTED, run
 
-    return run(sys.argv[1:])
+    status = run(sys.argv[1:])
+    if status == INTERRUPTED and sys.platform != "win32":
+        # A shell ends its script where a program dies of Ctrl-C, not where it exits.
+        import os
+        import signal
+
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    return status
 
 
 def _leave_current_folder() -> None:

@@ -178,15 +178,17 @@ class _Descriptors:
 def is_there(row: Socket) -> bool:
     """Whether the tables still have a row."""
     if row.family is Family.UNIX:
+        if row.file is not None and not os.path.lexists(row.packed):
+            return False  # its file is what bind stumbles over
         rows = native.list_unix_sockets()
         return isinstance(rows, tuple) and any(one.inode == row.inode for one in rows)
+    if row.cookie is not None:
+        return native.has_socket(row)
     found = native.list_sockets(row.protocol.table, row.local.port).sockets
     return any(_is_same(one, row) for one in found)
 
 
 def _is_same(one: Socket, other: Socket) -> bool:
-    if one.cookie is not None and other.cookie is not None:
-        return one.cookie == other.cookie and one.state is other.state
     return (one.packed, one.remote, one.state, one.pid, one.created) == (
         other.packed,
         other.remote,

@@ -63,6 +63,17 @@ class Signalled:
             os.close(self._handle)
             self._handle = None
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended yet."""
+        if sys.platform == "linux" and self._handle is not None:
+            import select
+
+            poll = select.poll()
+            poll.register(self._handle, select.POLLIN)  # readable once it has ended
+            return not poll.poll(0)
+        return self._is_still_there()
+
     def send(self, number: int) -> None:
         """Send it a signal; one that has ended meanwhile needs none.
 
@@ -71,7 +82,8 @@ class Signalled:
         """
         try:
             if sys.platform == "win32":
-                self._end()
+                if number:
+                    self._end()
             elif sys.platform == "linux" and self._handle is not None:
                 signal.pidfd_send_signal(self._handle, number)
             elif self._is_still_there():

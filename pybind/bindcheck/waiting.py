@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 
+from bindcheck import native
 from bindcheck.conclusion import conclude
 from bindcheck.ends import AddressReady, PortEnd, SocketEnd
 from bindcheck.examination import examine, examine_target, observe_holders
@@ -20,7 +21,15 @@ from bindcheck.records import record, replace
 from bindcheck.rules.holders import blockers
 from bindcheck.target import parse
 from bindcheck.trials import attempt_harmlessly
-from bindcheck.words import Blocks, CauseCode, Protocol, SocketType, State, System
+from bindcheck.words import (
+    Blocks,
+    CauseCode,
+    Kind,
+    Protocol,
+    SocketType,
+    State,
+    System,
+)
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -237,6 +246,9 @@ def _again(request: Request, before: Examination, observer: Observer) -> Examina
         from bindcheck.names import examine_name
 
         return examine_name(request, options, observer)
+    quick = _bound_at_once(before, observer)
+    if quick is not None:
+        return quick
     snapshot = observe_holders(target, options, observer)
     found = blockers(target, options, snapshot, failed=False)
     gone = _natures(conclude(before).blockers) - _natures(found)
@@ -250,6 +262,31 @@ def _again(request: Request, before: Examination, observer: Observer) -> Examina
     return examine_target(
         before.requested, target, options, observer, paired=before.paired
     )
+
+
+def _bound_at_once(before: Examination, observer: Observer) -> Examination | None:
+    """Bind where the one that was surely in the way has gone; None: look first.
+
+    A busy server leaves thousands of rows on its port, which take their time. Only
+    where the call can take nobody's clients.
+    """
+    target, options = before.attempt.target, before.attempt.options
+    first = conclude(before).blockers[:1]
+    plain = target.protocol.type is SocketType.STREAM and not options.reuse_port
+    if not first or first[0].kind not in _STAYING or not plain or options.listen:
+        return None
+    if observer.facts.system != System.LINUX:
+        return None
+    attempt = native.probe(target, options)
+    if not attempt.ok:
+        return None
+    snapshot = replace(before.snapshot, sockets=())
+    return replace(
+        before, attempt=attempt, snapshot=snapshot, trials=(), came_free=False
+    )
+
+
+_STAYING = frozenset({Kind.LISTENER, Kind.BOUND, Kind.TIME_WAIT})
 
 
 def _natures(found: Sequence[Blocker]) -> frozenset[tuple[object, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ from bindcheck.errors import UsageError
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import NoReturn
 
 
 def find_command(command: Sequence[str]) -> str:
@@ -50,6 +52,19 @@ def run_command(
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         try:
-            os.execve(program, list(command), variables)  # noqa: S606 - no shell, as meant
+            _become(program, command, variables)
         except OSError as error:
             raise UsageError(f"--: {program}: {error.strerror}") from None
+
+
+def _become(
+    program: str, command: Sequence[str], variables: Mapping[str, str]
+) -> NoReturn:
+    """As execvp(3): what is neither a program nor says what runs it is for the shell."""
+    try:
+        os.execve(program, list(command), variables)  # noqa: S606 - no shell, as meant
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+        words = ["sh", program, *command[1:]]
+        os.execve("/bin/sh", words, variables)  # noqa: S606 - as env(1) does

@@ -39,6 +39,7 @@ def _all_verbs() -> argparse.ArgumentParser:
     for verb in VERBS.values():
         summary = " ".join(verb.summary.split())
         made = below.add_parser(verb.name, help=summary, description=summary)
+        made.set_defaults(verb=verb.name)  # some say other defaults
         for add in verb.options:
             add(made)
         files = made.add_argument("operands", nargs="*")

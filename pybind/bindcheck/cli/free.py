@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     facts = Observer().facts
     wanted = wanted_of(request, options, facts)
     if isinstance(wanted, Attempt):
-        return _no_port(wanted, request)
+        return _no_port(wanted, request, arguments)
     if arguments.hold:
         from bindcheck.cli.held import Held
 
@@ -58,7 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         found, refused = _find(arguments, wanted, facts, try_port)
     if refused is not None:
-        return _no_port(refused, request)
+        return _no_port(refused, request, arguments)
+    if arguments.hold:
+        return _too_few(found, arguments)
     _print(found, wanted, arguments)
     if len(found) < arguments.count:
         return _too_few(found, arguments)
@@ -164,8 +166,12 @@ def _print(
     write(json.dumps(answer, indent=2) + "\n")
 
 
-def _no_port(attempt: Attempt, request: Request) -> ExitCode:
+def _no_port(
+    attempt: Attempt, request: Request, arguments: argparse.Namespace
+) -> ExitCode:
     """The address itself cannot be bound, whatever the port."""
+    if arguments.json:
+        _print([], [], arguments)
     where = attempt.target.address or request.host or "this machine"
     why = native_line(attempt).partition(" ")[2]
     if sys.stderr is not None:
@@ -180,6 +186,6 @@ def _too_few(found: list[int], arguments: argparse.Namespace) -> ExitCode:
     )
     if sys.stderr is not None:
         sys.stderr.write(
-            f"bindcheck: {len(found)} of {arguments.count} ports are free{where}\n"
+            f"bindcheck: {len(found)} of {arguments.count} ports can be bound{where}\n"
         )
     return ExitCode.BLOCKED

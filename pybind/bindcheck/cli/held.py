@@ -11,6 +11,7 @@ import sys
 
 from bindcheck import native
 from bindcheck.cli.command import find_command, run_command
+from bindcheck.errors import UsageError
 from bindcheck.model import Attempt
 from bindcheck.opening import open_socket
 from bindcheck.records import replace
@@ -58,6 +59,8 @@ class Held:
             UsageError: the command cannot be run.
         """
         find_command(command)
+        for name in ("LISTEN_FDNAMES", "LISTEN_PIDFDID"):  # of who gave us something
+            os.environ.pop(name, None)
         last = FIRST + len(self._sockets)
         if not quiet and sys.stderr is not None:
             for number, name in enumerate(self._names, FIRST):
@@ -65,7 +68,10 @@ class Held:
                     f"bindcheck: {sanitize(name)} is descriptor {number}\n"
                 )
         # First out of the way of each other, then to their places.
-        away = [_duplicate_above(one.fileno(), last) for one in self._sockets]
+        try:
+            away = [_duplicate_above(one.fileno(), last) for one in self._sockets]
+        except OSError as error:
+            raise UsageError(f"--hold: {error.strerror}") from None
         for number, handle in enumerate(away, FIRST):
             os.dup2(handle, number, inheritable=True)
         variables = {"LISTEN_FDS": str(len(away)), "LISTEN_PID": str(os.getpid())}

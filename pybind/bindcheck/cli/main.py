@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
+INTERRUPTED = 130
+"""The exit status of Ctrl-C: 128 and the number of SIGINT."""
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
     try:
@@ -34,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
         _discard_output()
         return _trouble(f"cannot write the answer: {error.strerror}", ExitCode.UNKNOWN)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
 
 
 def _run(arguments: Sequence[str]) -> int:

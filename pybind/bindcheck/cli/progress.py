@@ -6,6 +6,7 @@ On stderr: stdout belongs to the answer, or to the command that is run then.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 
@@ -17,7 +18,7 @@ TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
-    from typing import Self
+    from typing import Self, TextIO
 
     from rich.progress import Progress, ProgressColumn, TaskID
 
@@ -34,11 +35,22 @@ def reporter(arguments: argparse.Namespace) -> Iterator[Tell]:
     """What `wait` tells its progress to; leaves a terminal as it was."""
     if arguments.quiet or sys.stderr is None:
         yield lambda *_: _NEVER
-    elif not is_terminal(sys.stderr):
+    elif not is_terminal(sys.stderr) or _is_in_the_background(sys.stderr):
         yield _Lines()
     else:
         with _ends_orderly(), _Bar(color=not arguments.no_color) as bar:
             yield bar
+
+
+def _is_in_the_background(stream: TextIO) -> bool:
+    """Whether the terminal belongs to another program just now: `wait 8080 &`."""
+    if sys.platform == "win32":
+        return False
+    else:  # noqa: RET505 - type checkers leave the other system's branch out
+        try:
+            return os.tcgetpgrp(stream.fileno()) != os.getpgrp()
+        except OSError:
+            return False
 
 
 def reason(diagnosis: Diagnosis) -> str:
@@ -54,13 +66,13 @@ class _Lines:
         self._told: object = None
 
     def __call__(self, diagnosis: Diagnosis, ends_at: float | None) -> float:
-        what = [one.code for one in diagnosis.causes[:1]]
+        what = reason(diagnosis)
         if what != self._told:
             self._told = what
             left = ""
             if ends_at is not None:
                 left = f", about {duration(ends_at - time.monotonic())}"
-            sys.stderr.write(f"bindcheck: {reason(diagnosis)}{left}\n")
+            sys.stderr.write(f"bindcheck: {what}{left}\n")
             sys.stderr.flush()
         return _NEVER
 
@@ -99,6 +111,8 @@ class _Bar:
 
     def __enter__(self) -> Self:
         self._progress.start()
+        # Rich hides it; whatever ends this program, the shell is to have it.
+        self._console.show_cursor(True)
         return self
 
     def __exit__(self, *_: object) -> None:

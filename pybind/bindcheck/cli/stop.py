@@ -18,7 +18,7 @@ from bindcheck.rules.decide import is_taken
 from bindcheck.rules.holders import overlapping
 from bindcheck.rules.stop_plan import StopPlan, stop_plan
 from bindcheck.signalling import NotSignalledError, Signalled, above_us, signal_number
-from bindcheck.waiting import as_servers_do, wait
+from bindcheck.waiting import wait
 from bindcheck.words import State, Verdict
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -95,7 +95,7 @@ class _Stop:
             return talk.no_help(observer, seen)
         plan = self._plan(seen, diagnoses)
         if plan.refusals:
-            return talk.refused(plan, observer, seen, self._privileged())
+            return talk.refused(plan, observer, seen, self._privileged("--dry-run"))
         if not plan.signalled:
             return talk.nobody(observer, seen)
         if self._arguments.dry_run:
@@ -106,9 +106,8 @@ class _Stop:
 
     def _look(self) -> tuple[Observer, list[Examination]]:
         observer = Observer()
-        options = as_servers_do(self._request, self._options, observer.facts.system)
         deadline = time.monotonic() + _LOOK_SECONDS
-        found = examine(self._request, options, observer, deadline=deadline)
+        found = examine(self._request, self._options, observer, deadline=deadline)
         return observer, list(found)
 
     def _plan(self, seen: list[Examination], diagnoses: list[Diagnosis]) -> StopPlan:
@@ -118,19 +117,23 @@ class _Stop:
         ]
         return stop_plan(pairs, above_us())
 
-    def _privileged(self) -> list[str] | None:
-        return privileged_command(sys.argv[1:])
+    def _privileged(self, *options: str) -> list[str] | None:
+        """What shows more as root. Never what ends something: it is only to be seen."""
+        return privileged_command(["stop", *options, self._request.requested])
 
     def _end(self, plan: StopPlan) -> int:
         """Look again, because the answer may have taken a while; then signal."""
         talk = self._talk
         observer, seen = self._look()
         again = self._plan(seen, [conclude(one) for one in seen])
-        if not all(again.knows(one) for one in plan.signalled):
+        same = all(again.knows(one) for one in plan.signalled)
+        if not same or not all(plan.knows(one) for one in again.signalled):
             return talk.changed(observer, seen)
         try:
             with ExitStack() as stack:
                 held = [stack.enter_context(Signalled(one)) for one in plan.signalled]
+                for one in held:
+                    one.send(0)  # whether it is permitted, for all before the first
                 for one in held:
                     one.send(self._number)
                 return self._wait(plan, held)
@@ -145,13 +148,19 @@ class _Stop:
         status = self._wait_once(plan, begun, self._arguments.timeout)
         if status is not None:
             return status
-        if self._arguments.signal is None and talk.offer_kill(plan):
-            for one in held:
+        alive = [one for one in held if one.is_alive]
+        if not alive:
+            return talk.ended(*self._look())
+        deaf = tuple(one.process for one in alive)
+        if self._arguments.signal is None and talk.offer_kill(deaf):
+            for one in alive:
                 one.send(_kill())
-            talk.sent(plan.signalled, _kill())
+            talk.sent(deaf, _kill())
             status = self._wait_once(plan, begun, _PATIENCE_AFTER_KILL)
             if status is not None:
                 return status
+            if not any(one.is_alive for one in held):
+                return talk.ended(*self._look())
         return talk.still_held(*self._look())
 
     def _wait_once(self, plan: StopPlan, begun: float, seconds: float) -> int | None:
@@ -178,9 +187,30 @@ class _Stop:
         if not waited.ok:
             return None
         after = time.monotonic() - begun
-        if _comes_back(waited.seen, observer):
+        if self._comes_back(waited.seen, observer):
             return self._talk.started_again(*self._look())
         return self._talk.stopped(plan, observer, waited.seen, after)
+
+    def _comes_back(self, seen: Sequence[Examination], observer: Observer) -> bool:
+        """Whether somebody has the port again within moments, by the tables."""
+        over = time.monotonic() + _GRACE_SECONDS
+        while time.monotonic() < over:
+            time.sleep(_PAUSE_SECONDS)
+            for one in seen:
+                target, options = one.attempt.target, one.attempt.options
+                if target.family in NAMED:
+                    continue
+                snapshot = observer.look(target.protocol, target.port, options.device)
+                rows = overlapping(target, options, snapshot)
+                if any(
+                    row.socket.inode and row.socket.state in (State.LISTEN, State.CLOSE)
+                    for row in rows
+                ):
+                    return True
+        if self._request.family in NAMED:
+            _, again = self._look()
+            return any(not one.attempt.ok and not one.came_free for one in again)
+        return False
 
 
 def _is_held(seen: Examination) -> bool:
@@ -201,23 +231,6 @@ def _check_who_has_it(diagnosis: Diagnosis, plan: StopPlan) -> None:
     ]
     if now and not any(plan.knows(one) for one in now):
         raise _StartedAgainError
-
-
-def _comes_back(seen: Sequence[Examination], observer: Observer) -> bool:
-    """Whether somebody has the port again within moments, by the tables."""
-    over = time.monotonic() + _GRACE_SECONDS
-    while True:
-        for one in seen:
-            target, options = one.attempt.target, one.attempt.options
-            if target.family in NAMED:
-                continue
-            snapshot = observer.look(target.protocol, target.port, options.device)
-            rows = overlapping(target, options, snapshot)
-            if any(row.socket.state is State.LISTEN for row in rows):
-                return True
-        if time.monotonic() >= over:
-            return False
-        time.sleep(_PAUSE_SECONDS)
 
 
 def _kill() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from bindcheck._version import __version__
@@ -14,7 +15,7 @@ from bindcheck.model import Report
 from bindcheck.render import Line, remedy_lines, report_lines
 from bindcheck.sanitize import sanitize
 from bindcheck.wording.owners import owner_lines
-from bindcheck.wording.terms import duration, program_of, who
+from bindcheck.wording.terms import program_of, who
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Talk:
 
     def nobody(self, observer: Observer, seen: Sequence[Examination]) -> int:
         """What is in the way is nobody's."""
-        note = f"no program has it: bindcheck wait {sanitize(self._requested)}"
+        note = "no program has it: there is nobody to stop"
         return self._end("nobody", None, observer, seen, note=note)
 
     def refused(
@@ -70,7 +71,10 @@ class Talk:
             lines += [Line("to see who has it"), _as_root(privileged)]
         unseen = plan.hidden and not remedies
         code = ExitCode.UNKNOWN if unseen else ExitCode.REFUSED
-        return self._end("refused", code, observer, seen, lines, remedies=remedies)
+        reasons = [one.text for one in plan.refusals]
+        return self._end(
+            "refused", code, observer, seen, lines, remedies=remedies, reasons=reasons
+        )
 
     def would(
         self,
@@ -104,9 +108,7 @@ class Talk:
                 f"stop: {_programs(plan.signalled)} has the port; nobody can be asked "
                 "here: add --yes, or --dry-run"
             )
-        head = Line(
-            f"{self._names(seen)} is held by {_programs(plan.signalled)}", "bold"
-        )
+        head = Line(f"{_programs(plan.signalled)} has {self._names(seen)}", "bold")
         print_lines([head, *self._owners(seen)], color=not self._arguments.no_color)
         return _answer(f"send {_signal_name(number)} to {_programs(plan.signalled)}?")
 
@@ -122,23 +124,25 @@ class Talk:
 
     def not_signalled(self, why: str, privileged: Sequence[str] | None) -> int:
         """The system, or the process itself, was in the way."""
-        lines = [Line(why, "bold red")]
+        lines = [Line(f"{why}; no signal was sent", "bold red")]
         if privileged:
             lines += [Line("what helps"), _as_root(privileged)]
-        return self._end("not-signalled", ExitCode.BLOCKED, None, (), lines)
+        return self._end(
+            "not-signalled", ExitCode.BLOCKED, None, (), lines, reasons=[why]
+        )
 
     def sent(self, processes: tuple[Process, ...], number: int) -> None:
         """A signal is on its way."""
         self._processes = processes
         self._note(f"sent {_signal_name(number)} to {_programs(processes)}")
 
-    def offer_kill(self, plan: StopPlan) -> bool:
+    def offer_kill(self, deaf: Sequence[Process]) -> bool:
         """Ask whether to end it for good; only a person is asked."""
         if self._arguments.yes or self._arguments.json:
             return False
         return _answer(
-            f"the port is still held after {duration(self._arguments.timeout)}; end "
-            f"{_programs(plan.signalled)} with KILL? It cannot save anything then."
+            f"it is still held after {self._arguments.timeout:g} s; end "
+            f"{_programs(deaf)} with KILL? It cannot save anything then."
         )
 
     def stopped(
@@ -153,6 +157,11 @@ class Talk:
         text = f"{self._names(seen)} can be bound now (after {after:.1f} s)"
         lines = [Line(text, "bold green")]
         return self._end("stopped", ExitCode.BINDABLE, observer, seen, lines)
+
+    def ended(self, observer: Observer, seen: Sequence[Examination]) -> int:
+        """The program is gone, and something of it is left."""
+        note = f"{_programs(self._processes)} ended; what is left is told above"
+        return self._end("ended", None, observer, seen, note=note)
 
     def still_held(self, observer: Observer, seen: Sequence[Examination]) -> int:
         """It did not end, or left something."""
@@ -193,6 +202,7 @@ class Talk:
         *,
         note: str | None = None,
         remedies: Sequence[Remedy] = (),
+        reasons: Sequence[str] = (),
     ) -> int:
         """Print it; without lines the diagnosis, whose status counts then."""
         results = tuple(conclude(one) for one in seen)
@@ -201,7 +211,7 @@ class Talk:
         if code is None:
             code = status_of(report)
         if self._arguments.json:
-            write(self._json(outcome, report, remedies))
+            write(self._json(outcome, report, remedies, reasons))
             return code
         if lines is None:
             quiet, verbose = self._arguments.quiet, self._arguments.verbose
@@ -219,7 +229,13 @@ class Talk:
             sys.stderr.write(f"bindcheck: {text}\n")
             sys.stderr.flush()
 
-    def _json(self, outcome: str, report: Report, remedies: Sequence[Remedy]) -> str:
+    def _json(
+        self,
+        outcome: str,
+        report: Report,
+        remedies: Sequence[Remedy],
+        reasons: Sequence[str],
+    ) -> str:
         import json
 
         from bindcheck.jsonform import SCHEMA, process_to_dict, remedy_to_dict, to_dict
@@ -229,6 +245,7 @@ class Talk:
             "version": __version__,
             "requested": self._requested,
             "outcome": outcome,
+            "reasons": list(reasons),
             "processes": [process_to_dict(one) for one in self._processes],
             "remedies": [remedy_to_dict(one) for one in remedies],
             "report": to_dict(report),
@@ -261,9 +278,19 @@ def _signal_name(number: int) -> str:
 def _answer(question: str) -> bool:
     """Ask on the terminal; the end of the input is a no."""
     sys.stdout.flush()
+    _forget_what_was_typed()
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
         sys.stderr.write("\n")
     return answer.strip().lower() in ("y", "yes")
+
+
+def _forget_what_was_typed() -> None:
+    """An answer that was typed before the question is none to it."""
+    if sys.platform != "win32":
+        import termios
+
+        with contextlib.suppress(termios.error):
+            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)

@@ -46,7 +46,10 @@ class Verb:
 def _output(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--json", action="store_true", help="one JSON object on stdout")
-    add("-q", "--quiet", action="store_true", help="only the answer, a line a target")
+    quiet = "only the answer, a line a target"
+    if parser.get_default("verb") == "list":
+        quiet = "no header, and nothing below the table"
+    add("-q", "--quiet", action="store_true", help=quiet)
     add("-v", "--verbose", action="store_true", help="also what could not be seen")
     add("--no-color", action="store_true", help="no colours (so does NO_COLOR)")
 
@@ -161,7 +164,7 @@ def _free(parser: argparse.ArgumentParser) -> None:
         "--range",
         metavar="A-B",
         type=_range,
-        help="the lowest free one of these (default: any below the ephemeral range)",
+        help="the lowest free one of these (default: any outside of the ephemeral range)",
     )
     add("--count", metavar="N", type=_count, default=1, help="how many (default: 1)")
     add(

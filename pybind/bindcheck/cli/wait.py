@@ -10,6 +10,7 @@ from bindcheck.cli.exit_codes import ExitCode
 from bindcheck.cli.output import print_lines, privileged_command, write
 from bindcheck.cli.progress import reporter
 from bindcheck.cli.report import print_report, status_of
+from bindcheck.errors import UsageError
 from bindcheck.observe import Observer
 from bindcheck.render import Line
 from bindcheck.sanitize import sanitize
@@ -31,6 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
         TargetError: a text is no target.
         UsageError: an option makes no sense, or the command cannot be found.
     """
+    if arguments.json and arguments.command:
+        raise UsageError("--json: the output is the command's with -- CMD")
     options = options_of(arguments)
     requests = requests_of(arguments, options)
     if arguments.command:
@@ -67,11 +70,12 @@ def _lines(report: Report, after: float) -> list[Line]:
 
 
 def _explain(report: Report, waited: Waited, arguments: argparse.Namespace) -> ExitCode:
+    # Who has it is all that root is to see: not the waiting, and never the command.
     code = print_report(
-        report, arguments, privileged_command=privileged_command(sys.argv[1:])
+        report, arguments, privileged_command=privileged_command(arguments.targets)
     )
     why = (
-        f"gave up after {duration(arguments.timeout)}"
+        f"gave up after {arguments.timeout:g} s"
         if waited.late
         else "waiting does not help here"
     )

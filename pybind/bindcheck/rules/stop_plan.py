@@ -7,9 +7,10 @@ manager; what is not certain is refused; one refusal refuses all.
 from __future__ import annotations
 
 from bindcheck.records import record
+from bindcheck.rules.ownership import may_have_others
 from bindcheck.rules.remedies import stopping
 from bindcheck.rules.remedies.stopping import roots
-from bindcheck.words import Blocks, Direction, Kind
+from bindcheck.words import Blocks, Direction, Kind, Trait
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Refusal:
 
     text: str
     remedies: tuple[Remedy, ...] = ()
+    hidden: bool = False
+    """Who has it, or has it too, cannot be seen from here."""
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -52,8 +55,11 @@ class StopPlan:
 
 
 def is_same(one: Process, other: Process) -> bool:
-    """Whether two descriptions are of one process: a pid alone is used again."""
-    return one.pid == other.pid and one.start_id == other.start_id
+    """Whether two descriptions are of one process that runs the same program.
+
+    A pid alone is used again, and execve(2) keeps it with the start time.
+    """
+    return (one.pid, one.start_id, one.name) == (other.pid, other.start_id, other.name)
 
 
 def stop_plan(
@@ -75,7 +81,7 @@ def stop_plan(
             refusal = _refusal(blocker, diagnosis, snapshot, own)
             if refusal is not None:
                 refusals.setdefault(refusal.text, refusal)
-                hidden = hidden or not blocker.owner.processes
+                hidden = hidden or refusal.hidden
                 continue
             for one in blocker.owner.processes:
                 holders[one.pid] = one
@@ -116,7 +122,19 @@ def _refusal(
             return Refusal(
                 text=f"pid {one.pid} runs this very command: end it where it was started"
             )
+        if one.state == "traced":
+            return Refusal(text=f"pid {one.pid} is stopped in a debugger: end it there")
+    if may_have_others(owner, snapshot.limits):
+        return Refusal(
+            text="programs that cannot be read may have it too, its main process among "
+            "them",
+            hidden=True,
+        )
     remedies = stopping(blocker, diagnosis, snapshot)
+    if Trait.OTHER_PID_NAMESPACE in owner.traits and _is_plain(remedies):
+        return Refusal(
+            text="it is in another pid namespace (a container): stop it from there"
+        )
     other = next((one for one in remedies if one.action not in _PLAIN), None)
     if other is None:
         return None
@@ -127,8 +145,13 @@ def _refusal(
 def _unseen(blocker: Blocker, diagnosis: Diagnosis, snapshot: Snapshot) -> Refusal:
     remedies = stopping(blocker, diagnosis, snapshot)
     if remedies:
-        return Refusal(text=remedies[0].text.rstrip(":"), remedies=tuple(remedies))
-    return Refusal(text="who has it cannot be seen from here")
+        text = remedies[0].text.rstrip(":")
+        return Refusal(text=text, remedies=tuple(remedies), hidden=True)
+    return Refusal(text="who has it cannot be seen from here", hidden=True)
+
+
+def _is_plain(remedies: Iterable[Remedy]) -> bool:
+    return all(one.action in _PLAIN for one in remedies)
 
 
 def _is_client(blocker: Blocker) -> bool:

@@ -23,7 +23,9 @@ _DAEMONS = frozenset(
     [
         *("systemd", "systemd-resolve", "systemd-network", "init", "supervisord"),
         *("dbus-daemon", "dbus-broker", "rpcbind", "kubelet", "crio", "NetworkManager"),
-        *("Xorg", "Xwayland", "tmux: server", "screen"),
+        *("Xorg", "Xwayland", "tmux: server", "screen", "inetd", "xinetd", "libvirtd"),
+        *("incusd", "lxd", "aardvark-dns", "containerd-shim", "systemd-machine"),
+        *("systemd-journal",),
     ]
 )
 # Units whose stop would take more with it than the port.
