@@ -175,7 +175,7 @@ class Talk:
         """Somebody else has it."""
         note = (
             f"{_programs(self._processes)} ended, and another process took the port: "
-            "something starts it again; stop that"
+            f"something starts it again{_parents(seen)}; stop that"
         )
         return self._end("started-again", None, observer, seen, note=note)
 
@@ -267,6 +267,18 @@ def _as_root(command: Sequence[str]) -> Line:
 
 def _programs(processes: Sequence[Process]) -> str:
     return ", ".join(f"{program_of(one)} (pid {one.pid})" for one in processes)
+
+
+def _parents(seen: Sequence[Examination]) -> str:
+    """Above the one that has it now, where that is no program of the system's."""
+    found = {
+        f"{sanitize(process.parent_name)} ({process.parent})"
+        for one in seen
+        for blocker in conclude(one).blockers
+        for process in blocker.owner.processes
+        if process.parent_name and process.parent not in (None, 1)
+    }
+    return f", maybe {', '.join(sorted(found))}" if found else ""
 
 
 def _signal_name(number: int) -> str:

@@ -39,7 +39,9 @@ def _processes(here: Here) -> Answer:
     if not scan.holders:
         text = "a socket of our own is not found among the descriptors of programs"
         return Answer(ok=False, text=text)
-    return Answer(ok=True, text=f"all {scan.seen} that are listed can be read")
+    text = f"all {scan.seen} that are listed can be read"
+    # Of those that are not listed another line tells.
+    return Answer(ok=True if sees_other_users() else None, text=text)
 
 
 def _no_processes(here: Here) -> Answer:
