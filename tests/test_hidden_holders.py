@@ -296,7 +296,8 @@ def test_in_flight_over_a_unix_socket(holder: Holder) -> None:
     expected = OwnerKind.IN_TRANSIT if everything else OwnerKind.HIDDEN
     assert owner.kind is expected
     for remedy in found.causes[0].remedies:
-        assert remedy.command is None
+        # Nobody to stop; another port can always be taken.
+        assert remedy.command is None or remedy.action == "use-other-port"
     holder.run("[one.close() for one in kept.pop('pair')]")
     assert diagnose(port).verdict is Verdict.BINDABLE
 
