@@ -306,6 +306,36 @@ _SOURCES = {
 
 def list_sockets(protocol: Protocol, port: int) -> Listing:
     """List the sockets of a protocol on a local port (0: all), in every state."""
+    rows, count, listing, _ = _rows(protocol, port)
+    refused = None
+    if listing.refused.domain != lib.BC_DOMAIN_NONE:
+        refused = error(DOMAINS[listing.refused.domain], listing.refused.code)
+    return Listing(
+        source=_SOURCES.get(listing.source),
+        sockets=tuple(_socket(row) for row in rows[0:count]),
+        refused=refused,
+        bound=_boolean(listing.bound),
+    )
+
+
+def has_socket(row: Socket) -> bool:
+    """Whether the tables still have a row with this cookie, in the same state.
+
+    As list_sockets(), without a record for each of what may be thousands of rows. Tables
+    that cannot be read deny nothing: True.
+    """
+    rows, count, _, status = _rows(row.protocol.table, row.local.port)
+    return status != _OK or any(
+        one.cookie == row.cookie and STATES.get(one.state) is row.state
+        for one in rows[0:count]
+    )
+
+
+def _rows(protocol: Protocol, port: int) -> tuple[Any, int, Any, int]:
+    """An array of C rows, how many are in it, how it was made, and the status.
+
+    Not a slice of the array: that would not keep its memory.
+    """
     capacity = 256
     count = ffi.new("size_t *")
     listing = ffi.new("bc_listing *")
@@ -315,37 +345,8 @@ def list_sockets(protocol: Protocol, port: int) -> Listing:
             PROTOCOL_NUMBERS[protocol], port, rows, capacity, count, listing
         )
         if status != lib.BC_E_TRUNCATED:
-            break
+            return rows, count[0], listing, status
         capacity = count[0] + 256  # more may come before the next dump
-    refused = None
-    if listing.refused.domain != lib.BC_DOMAIN_NONE:
-        refused = error(DOMAINS[listing.refused.domain], listing.refused.code)
-    return Listing(
-        source=_SOURCES.get(listing.source),
-        sockets=tuple(_socket(row) for row in rows[0 : count[0]]),
-        refused=refused,
-        bound=_boolean(listing.bound),
-    )
-
-
-def has_socket(row: Socket) -> bool:
-    """Whether the tables still have a row with this cookie, in the same state.
-
-    As list_sockets(), without a record for each of what may be thousands of rows.
-    """
-    capacity = 256
-    count, listing = ffi.new("size_t *"), ffi.new("bc_listing *")
-    protocol, port = PROTOCOL_NUMBERS[row.protocol.table], row.local.port
-    while True:
-        rows = ffi.new("bc_socket[]", capacity)
-        status = lib.bc_list_sockets(protocol, port, rows, capacity, count, listing)
-        if status != lib.BC_E_TRUNCATED:
-            break
-        capacity = count[0] + 256
-    return any(
-        one.cookie == row.cookie and STATES.get(one.state) is row.state
-        for one in rows[0 : count[0]]
-    )
 
 
 def list_unix_sockets() -> tuple[Socket, ...] | NativeCode:

@@ -19,15 +19,24 @@ def requests_of(parsed: argparse.Namespace, options: Options) -> list[Request]:
         TargetError: a text is no target.
         UsageError: an option makes no sense for a target.
     """
-    from bindcheck.options import check_options
-
     requests = [_request(one, parsed) for one in parsed.targets]
     for request in requests:
-        try:
-            check_options(options, request)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
+        refuse_senseless(options, request)
     return requests
+
+
+def refuse_senseless(options: Options, request: Request) -> None:
+    """Refuse options that cannot mean anything for a request.
+
+    Raises:
+        UsageError: names the option.
+    """
+    from bindcheck.options import check_options
+
+    try:
+        check_options(options, request)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def options_of(parsed: argparse.Namespace) -> Options:

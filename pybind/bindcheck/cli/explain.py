@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from bindcheck._version import __version__
-from bindcheck.cli.asked import options_of
+from bindcheck.cli.asked import options_of, refuse_senseless
 from bindcheck.cli.exit_codes import ExitCode
 from bindcheck.cli.output import print_lines, privileged_command, write
 from bindcheck.error_text import read_error_text
@@ -132,12 +132,8 @@ def _diagnose(request: Request, options: Options) -> Report:
     from bindcheck.cli.check import look
     from bindcheck.conclusion import conclude
     from bindcheck.model import Report
-    from bindcheck.options import check_options
 
-    try:
-        check_options(options, request)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    refuse_senseless(options, request)
     seen, context = look([request], options)
     return Report(context=context, results=tuple(conclude(one) for one in seen))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from bindcheck._version import __version__
-from bindcheck.cli.asked import options_of
+from bindcheck.cli.asked import options_of, refuse_senseless
 from bindcheck.cli.exit_codes import ExitCode
 from bindcheck.cli.output import write
 from bindcheck.errors import TargetError, UsageError
@@ -107,13 +107,8 @@ def _family_of(packed: bytes) -> Family:
 
 
 def _options(arguments: argparse.Namespace, request: Request) -> Options:
-    from bindcheck.options import check_options
-
     options = options_of(arguments)
-    try:
-        check_options(options, request)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    refuse_senseless(options, request)
     return options
 
 
