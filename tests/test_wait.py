@@ -319,6 +319,20 @@ class TestBinds:
         waited, _ = wait(f"{LOOPBACK}:{port}", free=holder.close, options=said)
         assert waited.seen[0].attempt.options.reuse_address is False
 
+    def test_tables_that_cannot_be_read_deny_nothing(
+        self, holder: Holder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else what is there would count as gone."""
+        port = holder.bind(listen=True)
+        (row,) = native.list_sockets(Protocol.TCP, port).sockets
+        assert native.has_socket(row)
+        monkeypatch.setitem(native.PROTOCOL_NUMBERS, Protocol.TCP, 999)
+        assert native.list_sockets(Protocol.TCP, port).source is None
+        holder.close()
+        assert native.has_socket(row)
+        monkeypatch.undo()
+        assert not native.has_socket(row)
+
     def test_nothing_stays_open(self, holder: Holder) -> None:
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
         port = holder.bind(listen=True)
