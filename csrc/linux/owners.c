@@ -2,9 +2,8 @@
  *
  * Socket inodes to the processes that hold them, from /proc. There is no index from a
  * socket to its holders, so every descriptor of every process that may be read is
- * looked at (stat(2) through the process's directory descriptor, device and inode
- * compared; no text is parsed for it). All holders are wanted, not the first one, so
- * the scan does not stop early.
+ * looked at (descriptors.c). All holders are wanted, not the first one, so the scan
+ * does not stop early.
  *
  * What it cannot see: descriptors of processes that ptrace access mode
  * PTRACE_MODE_READ_FSCREDS forbids (proc_pid_fd(5)), processes outside of our pid
@@ -24,85 +23,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int compare_inodes(const void *left, const void *right)
-{
-    uint64_t a = *(const uint64_t *)left;
-    uint64_t b = *(const uint64_t *)right;
-    return (a > b) - (a < b);
-}
-
 static int is_number(const char *name)
 {
     return name[0] >= '1' && name[0] <= '9';
-}
-
-int bc__is_wanted(const bc__scan *scan, uint64_t inode)
-{
-    return (bsearch(&inode, scan->inodes, scan->inode_count, sizeof inode,
-                    compare_inodes) == NULL) == (scan->others != 0);
-}
-
-static int wanted(const bc__scan *scan, const struct stat *file, uint64_t *inode)
-{
-    *inode = (uint64_t)file->st_ino;
-    return S_ISSOCK(file->st_mode) && file->st_dev == scan->socket_device &&
-           bc__is_wanted(scan, *inode);
-}
-
-/* Whether a descriptor folder may be read is asked of its entries, not of the folder:
- * without CAP_SYS_RESOURCE even uid 0 may list what it may not stat. Anything but "it
- * is gone" hides something: a lack of rights, or of descriptors of our own. */
-static int hides_something(bc__scan *scan, int error)
-{
-    if (error == EMFILE || error == ENFILE) {
-        scan->owners->exhausted = 1;
-    }
-    return error != ENOENT && error != ESRCH;
-}
-
-int bc__scan_descriptors(bc__scan *scan, int process, const char *path, int32_t pid,
-                         int32_t tid)
-{
-    int status = 0;
-    struct dirent *entry;
-    DIR *directory = NULL;
-    int handle = openat(process, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (handle < 0) {
-        return hides_something(scan, errno) ? -1 : 0;
-    }
-    if (scan->sized) {
-        struct stat folder;
-        if (fstat(handle, &folder) == 0 && folder.st_size == 0) {
-            (void)close(handle); /* no descriptors: a kernel thread, a zombie */
-            return 0;
-        }
-    }
-    directory = fdopendir(handle);
-    if (directory == NULL) {
-        (void)close(handle);
-        return -1;
-    }
-    while ((entry = readdir(directory)) != NULL) {
-        struct stat file;
-        uint64_t inode = 0;
-        if (entry->d_name[0] == '.') {
-            continue;
-        }
-        if (fstatat(handle, entry->d_name, &file, 0) != 0) {
-            if (hides_something(scan, errno)) {
-                status = -1;
-                break;
-            }
-            continue; /* closed meanwhile */
-        }
-        if (wanted(scan, &file, &inode)) {
-            int32_t fd = (int32_t)strtol(entry->d_name, NULL, 10);
-            const bc__descriptor descriptor = {process, pid, tid, fd, inode};
-            scan->found(scan, &descriptor);
-        }
-    }
-    (void)closedir(directory);
-    return status;
 }
 
 /* A kernel thread has no descriptors, nor has a process that has exited: that they may
@@ -131,7 +54,7 @@ static void scan_process(bc__scan *scan, int32_t pid)
     int process = open_process(scan, pid);
     if (process < 0) {
         /* hidepid=1 refuses the folder itself; ENOENT: gone. */
-        if (hides_something(scan, errno)) {
+        if (bc__hides_something(scan, errno)) {
             scan->owners->seen++;
             scan->owners->unreadable++;
         }
@@ -243,6 +166,9 @@ static int learn(bc__scan *scan, int32_t self)
     }
     scan->sized = fstatat(scan->proc, "self/fd", &file, 0) == 0 && file.st_size > 0;
     scan->compares = self == (int32_t)getpid() && bc__same_table(self, self);
+    if (!scan->compares) {
+        scan->known = NULL;
+    }
     if (own >= 0) {
         (void)close(own);
     }
@@ -265,6 +191,13 @@ static int fits(const bc_owners *owners)
     return owners->holder_count <= owners->holder_capacity &&
            owners->process_count <= owners->process_capacity &&
            owners->text_count <= owners->text_capacity;
+}
+
+/* Our own process first. */
+static int scan_all(bc__scan *scan, DIR *directory, int32_t own)
+{
+    scan_process(scan, own);
+    return each_process(scan, directory, own, scan_process);
 }
 
 int bc__walk(bc__scan *scan)
@@ -290,8 +223,12 @@ int bc__walk(bc__scan *scan)
     self[length > 0 ? length : 0] = '\0';
     own = (int32_t)strtol(self, NULL, 10);
     if (own > 0 && learn(scan, own) == 0) {
-        scan_process(scan, own);
-        status = each_process(scan, directory, own, scan_process);
+        status = scan_all(scan, directory, own);
+        if (status == 0 && scan->known != NULL && atomic_load(&scan->known->lost)) {
+            scan->known = NULL;
+            bc__reset_owners(scan->owners);
+            status = scan_all(scan, directory, own);
+        }
         if (status == 0 && (scan->others || unfound(scan))) {
             status = each_process(scan, directory, 0, look_deeper);
         }
@@ -302,10 +239,14 @@ int bc__walk(bc__scan *scan)
 
 int bc_find_owners(const uint64_t *inodes, size_t inode_count, bc_owners *owners)
 {
+    bc__known known;
     bc__scan scan = {.found = bc__add_holder,
                      .inodes = inodes,
                      .inode_count = inode_count,
+                     .known = inode_count <= BC__MOST_KNOWN ? &known : NULL,
                      .owners = owners};
+    atomic_init(&known.count, 0);
+    atomic_init(&known.lost, 0);
     bc__reset_owners(owners);
     owners->available = bc__walk(&scan) == 0;
     return fits(owners) ? BC_OK : BC_E_TRUNCATED;

@@ -8,6 +8,7 @@
 #include "../bindcheck.h"
 
 #include <dirent.h>
+#include <stdatomic.h>
 #include <sys/types.h>
 
 typedef struct bc__scan bc__scan;
@@ -20,6 +21,14 @@ typedef struct {
     uint64_t inode;
 } bc__descriptor;
 
+/* A descriptor of each wanted socket, once one was found. (descriptors.c) */
+enum { BC__MOST_KNOWN = 2 };
+typedef struct {
+    bc__descriptor descriptors[BC__MOST_KNOWN];
+    atomic_size_t count;
+    atomic_int lost; /* 1: one is no longer that socket */
+} bc__known;
+
 struct bc__scan {
     /* Called for each wanted descriptor. */
     void (*found)(bc__scan *scan, const bc__descriptor *descriptor);
@@ -29,8 +38,9 @@ struct bc__scan {
     int others; /* 1: the sockets that are not among `inodes` are wanted */
     int proc;   /* descriptor of /proc */
     dev_t socket_device;
-    int sized;    /* a descriptor folder's size is the number of its entries */
-    int compares; /* tables of two threads can be compared */
+    int sized;        /* a descriptor folder's size is the number of its entries */
+    int compares;     /* kcmp(2) works here */
+    bc__known *known; /* NULL: nothing is compared with it */
     bc_owners *owners;
 };
 
@@ -49,8 +59,14 @@ void bc__visit_all(bc__scan *scan, const bc__pids *pids, bc__visit visit);
 int bc__walk(bc__scan *scan);
 void bc__reset_owners(bc_owners *owners);
 
-/* Whether an inode is among those that are looked for. */
+/* Whether an inode is among those that are looked for. (descriptors.c) */
 int bc__is_wanted(const bc__scan *scan, uint64_t inode);
+
+/* Whether an error hides something: anything but "it is gone". */
+int bc__hides_something(bc__scan *scan, int error);
+
+/* Remember a descriptor that was found, so that others are compared with it. */
+void bc__remember(bc__scan *scan, const bc__descriptor *descriptor);
 
 /* Look at every descriptor below `path` of a process. Returns 0, or -1 when it may not
  * be read. */

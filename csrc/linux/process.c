@@ -243,6 +243,7 @@ void bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
     bc_holder holder;
     int known = 0;
 
+    bc__remember(scan, descriptor);
     memset(&holder, 0, sizeof holder);
     holder.inode = descriptor->inode;
     holder.pid = descriptor->pid;
