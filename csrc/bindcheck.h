@@ -24,7 +24,7 @@
 /* cffi: begin */
 
 /* Raised by one whenever anything below changes its meaning or layout. */
-#define BC_ABI 5
+#define BC_ABI 6
 
 /* More than any system takes as the name of a socket (Linux 108, macOS 104). */
 #define BC_NAME_BYTES 256
@@ -131,6 +131,13 @@ typedef struct {
  * Returns BC_OK also when a step failed: that is the result. BC_E_INVALID when the
  * family or type is none that this function knows. Allocates nothing. */
 BC_API int bc_probe(const bc_probe_request *request, bc_probe_result *result);
+
+/* bc_probe without any option, for who asks again and again: nothing is to be filled in
+ * or copied out, and getsockname is called for port 0 only. `address` has 4 or 16
+ * bytes. Returns the port that was bound, or where a step failed -(step * 2^32 + code),
+ * the code unsigned and of BC_DOMAIN_SOCKET; -1 for BC_E_INVALID. */
+BC_API int64_t bc_probe_address(int32_t protocol, int type, const uint8_t *address,
+                                size_t length, uint16_t port, uint32_t scope_id);
 
 /* One attempt on an address that is no IP address. AF_UNIX: `name` is a path, or an
  * abstract name that begins with a NUL byte, or (length 0) Linux is to choose one.

@@ -86,6 +86,16 @@ class _Lib:
     BC_TABLE_BOUND4: int
     BC_TABLE_BOUND6: int
     def bc_probe(self, request: Any, result: Any, /) -> int: ...
+    def bc_probe_address(
+        self,
+        protocol: int,
+        socket_type: int,
+        address: bytes,
+        length: int,
+        port: int,
+        scope_id: int,
+        /,
+    ) -> int: ...
     def bc_probe_name(self, request: Any, result: Any, /) -> int: ...
     def bc_resolve(
         self,

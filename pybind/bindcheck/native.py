@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from _socket import AF_INET, AF_INET6, inet_ntop
+from functools import lru_cache
 
 from bindcheck import _native
 from bindcheck._native import ffi, lib
@@ -25,6 +26,8 @@ from bindcheck.model import (
     Socket,
     Target,
     Tunnel,
+    refused,
+    worked,
 )
 from bindcheck.records import record
 from bindcheck.target import cid_text, name_text
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-ABI = 5
+ABI = 6
 if lib.BC_ABI != ABI:
     raise StaleExtensionError(
         f"{_native.__file__} has interface {lib.BC_ABI}, this bindcheck needs {ABI}: "
@@ -115,9 +118,10 @@ TYPES = {
 }
 _TYPE_NUMBERS = {word: number for number, word in TYPES.items()}
 _TYPES = {protocol: _TYPE_NUMBERS[protocol.type] for protocol in Protocol}
+_IP_SOCKETS = {one: (PROTOCOL_NUMBERS[one], _TYPES[one]) for one in PROTOCOL_NUMBERS}
 _UNIX_PROTOCOLS = {_TYPES[protocol]: protocol for protocol in UNIX_PROTOCOLS}
 _OK = lib.BC_OK
-_bc_probe = lib.bc_probe
+_bc_probe, _bc_probe_address = lib.bc_probe, lib.bc_probe_address
 _TRISTATE = {None: -1, False: 0, True: 1}
 # Looking types up by name costs cffi a parse at every call.
 _Request = ffi.typeof("bc_probe_request *")
@@ -126,6 +130,14 @@ _TIMER_TIME_WAIT = 3
 _NOT_TOLD = 0xFFFFFFFF
 _PCBLIST = lib.BC_SOURCE_PCBLIST  # tells no time that is left
 _makedev: Callable[[int, int], int] = getattr(os, "makedev", lambda *_: 0)
+
+
+@lru_cache(64)
+def _refusal(number: int) -> tuple[Step, NativeCode]:
+    """What bc_probe_address said. Asked for once: the text of a number stays the same."""
+    step, code = divmod(number, 2**32)
+    domain = Domain.WINSOCK if sys.platform == "win32" else Domain.ERRNO
+    return STEPS[step], error(domain, code)
 
 
 def error(domain: Domain, code: int) -> NativeCode:
@@ -147,6 +159,21 @@ def error(domain: Domain, code: int) -> NativeCode:
         message=message,
         reference=reference,
     )
+
+
+def probe_plain(target: Target) -> Attempt | None:
+    """Make the native calls for one IP address without any option; None: it is none."""
+    numbers = _IP_SOCKETS.get(target.protocol)
+    if numbers is None:
+        return None
+    packed = target.packed
+    protocol, kind = numbers
+    port = _bc_probe_address(
+        protocol, kind, packed, len(packed), target.port, target.scope_id or 0
+    )
+    if port >= 0:
+        return worked(target, port)
+    return None if port == -1 else refused(target, *_refusal(-port))
 
 
 def probe(target: Target, options: Options) -> Attempt:
