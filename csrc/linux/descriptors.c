@@ -15,22 +15,24 @@
 #include "linux.h"
 #include "owners.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 enum { KCMP_FILE = 0 }; /* linux/kcmp.h */
 
+/* getdents64(2); not every C library declares it. */
+enum { LISTING_BYTES = 4096, NAME_OFFSET = 19 };
+
 /* A table that is being looked at. */
 typedef struct {
     bc__scan *scan;
-    int handle;  /* of its folder in /proc */
-    int process; /* of /proc/PID */
+    int handle; /* of its folder in /proc */
     int32_t pid, tid;
     size_t size; /* how many descriptors there are; SIZE_MAX: not told */
 } table;
@@ -96,6 +98,20 @@ static void check_known(const bc__scan *scan)
     }
 }
 
+/* Give a descriptor that matched to who asked, with its process. */
+static int report(const table *of, int32_t fd, uint64_t inode)
+{
+    const char *up = of->tid == of->pid ? ".." : "../../.."; /* of task/TID/fd */
+    bc__descriptor found = {-1, of->pid, of->tid, fd, inode};
+    found.process = openat(of->handle, up, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (found.process < 0) {
+        return bc__hides_something(of->scan, errno) ? -1 : 0;
+    }
+    of->scan->found(of->scan, &found);
+    (void)close(found.process);
+    return 0;
+}
+
 /* Look at one descriptor through /proc. Returns 0, or -1 when it may not be read. */
 static int look_at(const table *of, const char *name)
 {
@@ -105,10 +121,7 @@ static int look_at(const table *of, const char *name)
     }
     if (S_ISSOCK(file.st_mode) && file.st_dev == of->scan->socket_device &&
         bc__is_wanted(of->scan, (uint64_t)file.st_ino)) {
-        const bc__descriptor descriptor = {of->process, of->pid, of->tid,
-                                           (int32_t)strtol(name, NULL, 10),
-                                           (uint64_t)file.st_ino};
-        of->scan->found(of->scan, &descriptor);
+        return report(of, (int32_t)strtol(name, NULL, 10), (uint64_t)file.st_ino);
     }
     return 0;
 }
@@ -156,48 +169,55 @@ static int32_t compare_low(const table *of)
     return fd;
 }
 
-/* List what compare_low() has left, and look at it. */
-static int look_at_rest(const table *of, DIR *directory, int32_t first)
+/* List the descriptors from a number on, and look at each. */
+static int look_from(const table *of, int32_t first)
 {
-    struct dirent *entry;
-    if (first > 0) {
-        seekdir(directory, (long)first + 2); /* fs/proc/fd.c, proc_readfd_common */
+    _Alignas(8) char listing[LISTING_BYTES];
+    long length;
+    /* An entry's place is its number and two (fs/proc/fd.c, proc_readfd_common). */
+    if (first > 0 && lseek(of->handle, (off_t)first + 2, SEEK_SET) < 0) {
+        return -1;
     }
-    while ((entry = readdir(directory)) != NULL) {
-        if (entry->d_name[0] != '.' && look_at(of, entry->d_name) != 0) {
-            return -1;
+    while ((length = syscall(SYS_getdents64, of->handle, listing, sizeof listing)) >
+           0) {
+        for (long at = 0; at < length;) {
+            const char *entry = listing + at;
+            const char *name = entry + NAME_OFFSET;
+            uint16_t bytes;
+            memcpy(&bytes, entry + NAME_OFFSET - 3, sizeof bytes);
+            if (bytes <= NAME_OFFSET || bytes > length - at) {
+                return -1;
+            }
+            at += bytes;
+            if (name[0] != '.' && look_at(of, name) != 0) {
+                return -1;
+            }
         }
     }
-    return 0;
+    return length < 0 && bc__hides_something(of->scan, errno) ? -1 : 0;
 }
 
-int bc__scan_descriptors(bc__scan *scan, int process, const char *path, int32_t pid,
+int bc__scan_descriptors(bc__scan *scan, int folder, const char *path, int32_t pid,
                          int32_t tid)
 {
     int status = -1;
-    DIR *directory = NULL;
-    table of = {scan, -1, process, pid, tid, SIZE_MAX};
+    table of = {scan, -1, pid, tid, SIZE_MAX};
 
-    of.handle = openat(process, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (of.handle < 0) {
-        return bc__hides_something(scan, errno) ? -1 : 0;
-    }
     if (scan->sized) {
-        struct stat folder;
-        if (fstat(of.handle, &folder) == 0) {
-            of.size = (size_t)folder.st_size;
+        struct stat entry;
+        if (fstatat(folder, path, &entry, 0) != 0) {
+            return bc__hides_something(scan, errno) ? -1 : BC__GONE;
         }
+        if (entry.st_size == 0) {
+            return 0; /* no descriptors: a kernel thread, a zombie */
+        }
+        of.size = (size_t)entry.st_size;
     }
-    if (of.size == 0) {
-        (void)close(of.handle); /* no descriptors: a kernel thread, a zombie */
-        return 0;
+    of.handle = openat(folder, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (of.handle < 0) {
+        return bc__hides_something(scan, errno) ? -1 : BC__GONE;
     }
-    directory = fdopendir(of.handle);
-    if (directory == NULL) {
-        (void)close(of.handle);
-        return -1;
-    }
-    status = look_at_rest(&of, directory, compare_low(&of));
-    (void)closedir(directory);
+    status = look_from(&of, compare_low(&of));
+    (void)close(of.handle);
     return status;
 }

@@ -31,61 +31,54 @@ static int is_number(const char *name)
 /* A kernel thread has no descriptors, nor has a process that has exited: that they may
  * not be read hides nothing. (Both belong to root in /proc: fs/proc/base.c,
  * task_dump_owner.) */
-static int has_none(int process)
+static int has_none(const bc__scan *scan, int32_t pid)
 {
     enum { PF_KTHREAD = 0x00200000 };
     uint8_t text[512];
+    char path[32];
     bc_proc_stat stat;
-    ssize_t length = bc__read_file(process, "stat", text, sizeof text);
+    ssize_t length;
+    (void)snprintf(path, sizeof path, "%d/stat", (int)pid);
+    length = bc__read_file(scan->proc, path, text, sizeof text);
     return length > 0 && bc_decode_proc_stat(text, (size_t)length, &stat) == BC_OK &&
            ((stat.flags & PF_KTHREAD) != 0 || stat.state == 'Z' || stat.state == 'X');
 }
 
-static int open_process(const bc__scan *scan, int32_t pid)
-{
-    char name[16];
-    (void)snprintf(name, sizeof name, "%d", (int)pid);
-    return openat(scan->proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
 static void scan_process(bc__scan *scan, int32_t pid)
 {
-    int status = 0;
-    int process = open_process(scan, pid);
-    if (process < 0) {
-        /* hidepid=1 refuses the folder itself; ENOENT: gone. */
-        if (bc__hides_something(scan, errno)) {
-            scan->owners->seen++;
-            scan->owners->unreadable++;
-        }
+    char path[32];
+    int status;
+    (void)snprintf(path, sizeof path, "%d/fd", (int)pid);
+    status = bc__scan_descriptors(scan, scan->proc, path, pid, pid);
+    if (status == BC__GONE) {
         return;
     }
     scan->owners->seen++;
-    status = bc__scan_descriptors(scan, process, "fd", pid, pid);
-    if (status != 0 && has_none(process)) {
+    if (status < 0 && has_none(scan, pid)) {
         status = 0; /* threads of it may run on */
     }
     if (status == 0 && scan->compares) {
-        status = bc__scan_threads(scan, process, pid);
+        status = bc__scan_threads(scan, pid);
     }
     scan->owners->unreadable += status != 0 ? 1 : 0;
-    (void)close(process);
 }
 
 /* The passes that are made only where a socket has no holder yet. */
 static void look_deeper(bc__scan *scan, int32_t pid)
 {
-    int process = open_process(scan, pid);
-    if (process < 0) {
-        return;
-    }
     if (!scan->compares) {
-        (void)bc__scan_threads(scan, process, pid);
+        (void)bc__scan_threads(scan, pid);
     }
     if (!scan->others) {
-        bc__scan_rings(scan, process, pid);
+        char name[16];
+        int process;
+        (void)snprintf(name, sizeof name, "%d", (int)pid);
+        process = openat(scan->proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (process >= 0) {
+            bc__scan_rings(scan, process, pid);
+            (void)close(process);
+        }
     }
-    (void)close(process);
 }
 
 /* All processes but one; 0, or -1 without memory. */

@@ -68,19 +68,21 @@ int bc__hides_something(bc__scan *scan, int error);
 /* Remember a descriptor that was found, so that others are compared with it. */
 void bc__remember(bc__scan *scan, const bc__descriptor *descriptor);
 
-/* Look at every descriptor below `path` of a process. Returns 0, or -1 when it may not
- * be read. */
-int bc__scan_descriptors(bc__scan *scan, int process, const char *path, int32_t pid,
+/* Look at every descriptor in a folder, "PID/fd" or "PID/task/TID/fd" below `folder`.
+ * Returns 0, -1 when it may not be read, or BC__GONE. */
+enum { BC__GONE = 1 };
+int bc__scan_descriptors(bc__scan *scan, int folder, const char *path, int32_t pid,
                          int32_t tid);
 
-/* The same for its threads that have a table of their own. (threads.c) */
-int bc__scan_threads(bc__scan *scan, int process, int32_t pid);
+/* The same for the threads of a process that have a table of their own. (threads.c) */
+int bc__scan_threads(bc__scan *scan, int32_t pid);
 
 /* Whether two threads or processes share their descriptors. */
 int bc__same_table(int32_t left, int32_t right);
 
-/* The folder task/ of a process with several threads, else NULL. */
-DIR *bc__open_threads(int process);
+/* The folder of a process's threads where there are several, else NULL; "PID/task"
+ * below `folder`. */
+DIR *bc__open_threads(int folder, const char *path);
 
 /* Look at what a process has registered with io_uring. (io_uring.c) */
 void bc__scan_rings(bc__scan *scan, int process, int32_t pid);
@@ -105,8 +107,7 @@ void bc__protocol_name(const bc__descriptor *descriptor, char *out, size_t capac
 /* The interface index that a socket is bound to, 0 for none. */
 uint32_t bc__bound_device(int handle);
 
-/* "task/TID/fd" and "/proc/PID". */
-void bc__task_path(char *out, size_t capacity, int32_t tid);
+/* "/proc/PID". */
 void bc__proc_path(char *out, size_t capacity, int32_t pid);
 
 #endif

@@ -28,11 +28,6 @@ enum { COMMAND_BYTES = 4096, SMALL_FILE = 4096 };
 #define SYS_pidfd_getfd 438
 #endif
 
-void bc__task_path(char *out, size_t capacity, int32_t tid)
-{
-    (void)snprintf(out, capacity, "task/%d/fd", (int)tid);
-}
-
 void bc__proc_path(char *out, size_t capacity, int32_t pid)
 {
     (void)snprintf(out, capacity, "/proc/%d", (int)pid);
