@@ -357,6 +357,16 @@ BC_API int bc_find_owners(const uint64_t *inodes, size_t inode_count,
  * Returns BC_E_SYSTEM when there is none with that pid. */
 BC_API int bc_read_process(int32_t pid, bc_owners *owners);
 
+/* A process and those above it, at most so many, each described by pid, parent,
+ * session, start, name and command alone (macOS: by all). A parent that started later
+ * than its child has a reused pid. Returns BC_OK or BC_E_TRUNCATED. */
+BC_API int bc_read_ancestors(int32_t pid, size_t most, bc_owners *owners);
+
+/* Whether the tables show a TCP socket that is bound and neither listens nor is
+ * connected: tried with one of our own on loopback. Kernels before 6.8 ignore the
+ * question. 0 also where nothing can be asked. */
+BC_API int bc_shows_bound(void);
+
 /* What bc_find_bound could not do. */
 typedef struct {
     uint32_t unasked;    /* descriptors of TCP sockets that could not be borrowed */

@@ -245,24 +245,38 @@ int bc_find_owners(const uint64_t *inodes, size_t inode_count, bc_owners *owners
     return fits(owners) ? BC_OK : BC_E_TRUNCATED;
 }
 
-int bc_read_process(int32_t pid, bc_owners *owners)
+/* Returns the parent, or -1 where there is no such process. */
+static int32_t read_process(int32_t pid, int briefly, bc_owners *owners)
 {
-    bc__scan scan = {.owners = owners};
     char path[32];
+    int32_t parent;
     int process;
-
-    bc__reset_owners(owners);
     bc__proc_path(path, sizeof path, pid);
     process = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (process < 0) {
-        return BC_E_SYSTEM;
+        return -1;
     }
     owners->available = 1;
-    owners->seen = 1;
-    bc__add_process(&scan, process, pid);
+    owners->seen++;
+    parent = bc__add_process(owners, process, pid, briefly);
     (void)close(process);
-    if (owners->process_count == 0) {
+    return parent;
+}
+
+int bc_read_process(int32_t pid, bc_owners *owners)
+{
+    bc__reset_owners(owners);
+    if (read_process(pid, 0, owners) < 0) {
         return BC_E_SYSTEM;
+    }
+    return fits(owners) ? BC_OK : BC_E_TRUNCATED;
+}
+
+int bc_read_ancestors(int32_t pid, size_t most, bc_owners *owners)
+{
+    bc__reset_owners(owners);
+    while (pid > 0 && owners->process_count < most) {
+        pid = read_process(pid, 1, owners);
     }
     return fits(owners) ? BC_OK : BC_E_TRUNCATED;
 }

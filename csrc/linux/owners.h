@@ -93,7 +93,9 @@ int8_t bc__close_on_exec(const bc__descriptor *descriptor);
 
 /* Record a descriptor that matched, and its process when it is new. */
 void bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor);
-void bc__add_process(bc__scan *scan, int process, int32_t pid);
+
+/* Describe a process, /proc/PID. Returns its parent, or -1 when it is gone. */
+int32_t bc__add_process(bc_owners *owners, int process, int32_t pid, int briefly);
 
 /* A duplicate of a descriptor (pidfd_getfd(2), Linux 5.6; needs ptrace access mode
  * PTRACE_MODE_ATTACH_REALCREDS), or -1. To be closed at once: while it is open the

@@ -106,23 +106,27 @@ static void read_status(int process, bc_process *out)
     }
 }
 
-static void describe(bc_owners *owners, int process, const bc_proc_stat *stat,
-                     bc_process *out)
+static void describe_briefly(bc_owners *owners, int process, const bc_proc_stat *stat,
+                             bc_process *out)
 {
-    char folder[SMALL_FILE];
-    struct stat file;
-    ssize_t length = readlinkat(process, "cwd", folder, sizeof folder);
-
     out->start_ticks = stat->start_ticks;
     out->parent = stat->parent;
     out->session = stat->session;
     out->flags = stat->flags;
     out->threads = stat->threads;
     out->state = stat->state;
-    add_text(owners, folder, length > 0 ? (size_t)length : 0, &out->folder_offset,
-             &out->folder_length);
     add_file(owners, process, "comm", &out->name_offset, &out->name_length);
     add_command(owners, process, out);
+}
+
+static void describe(bc_owners *owners, int process, bc_process *out)
+{
+    char folder[SMALL_FILE];
+    struct stat file;
+    ssize_t length = readlinkat(process, "cwd", folder, sizeof folder);
+
+    add_text(owners, folder, length > 0 ? (size_t)length : 0, &out->folder_offset,
+             &out->folder_length);
     add_file(owners, process, "cgroup", &out->cgroup_offset, &out->cgroup_length);
     read_status(process, out);
     if (fstatat(process, "ns/pid", &file, 0) == 0) {
@@ -134,24 +138,27 @@ static void describe(bc_owners *owners, int process, const bc_proc_stat *stat,
     }
 }
 
-void bc__add_process(bc__scan *scan, int process, int32_t pid)
+int32_t bc__add_process(bc_owners *owners, int process, int32_t pid, int briefly)
 {
-    bc_owners *owners = scan->owners;
     bc_process facts;
     bc_proc_stat stat;
     uint8_t text[1024];
     ssize_t length = bc__read_file(process, "stat", text, sizeof text);
 
     if (length <= 0 || bc_decode_proc_stat(text, (size_t)length, &stat) != BC_OK) {
-        return; /* gone */
+        return -1; /* gone */
     }
     memset(&facts, 0, sizeof facts);
     facts.pid = pid;
-    describe(owners, process, &stat, &facts);
+    describe_briefly(owners, process, &stat, &facts);
+    if (!briefly) {
+        describe(owners, process, &facts);
+    }
     if (owners->process_count < owners->process_capacity) {
         owners->processes[owners->process_count] = facts;
     }
     owners->process_count++;
+    return facts.parent;
 }
 
 static int32_t read_option(int handle, int level, int option)
@@ -269,6 +276,6 @@ void bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
         known |= owners->processes[i].pid == holder.pid;
     }
     if (!known) {
-        bc__add_process(scan, descriptor->process, holder.pid);
+        (void)bc__add_process(owners, descriptor->process, holder.pid, 0);
     }
 }

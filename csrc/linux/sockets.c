@@ -26,8 +26,9 @@ enum { REQ_BYTECODE = 1, REQ_PROTOCOL = 3, BYTECODE_S_GE = 2, BYTECODE_S_LE = 3 
 enum { DIAG_INFO_BIT = 1 << 1 };
 enum { TEXT_BYTES = 32768 };
 
-/* Every state, also TCP_BOUND_INACTIVE (13), which older kernels ignore. */
+/* Bits are numbers of states; older kernels ignore TCP_BOUND_INACTIVE (13). */
 #define ALL_STATES 0xffffffffU
+#define ONLY_BOUND (1U << 13)
 
 typedef struct {
     uint8_t family, protocol, extensions, pad;
@@ -64,6 +65,7 @@ typedef struct {
     size_t capacity;
     size_t *count;
     bc_listing *listing;
+    uint32_t states;
 } listing_job;
 
 static void add_attribute(dump_message *message, int type, const void *data,
@@ -101,7 +103,7 @@ static int send_request(int handle, int family, const listing_job *job,
         message.header.nlmsg_type = BC__TCPDIAG_GETSOCK;
         message.header.nlmsg_len += sizeof message.request.both;
         message.request.both.extensions = DIAG_INFO_BIT;
-        message.request.both.states = ALL_STATES;
+        message.request.both.states = job->states;
     } else {
         message.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
         message.header.nlmsg_len += sizeof message.request.one;
@@ -109,7 +111,7 @@ static int send_request(int handle, int family, const listing_job *job,
         message.request.one.protocol = (uint8_t)protocol;
         message.request.one.extensions =
             protocol == BC_PROTOCOL_TCP ? DIAG_INFO_BIT : 0;
-        message.request.one.states = ALL_STATES;
+        message.request.one.states = job->states;
     }
     if (job->port != 0) {
         add_port_filter(&message, job->port);
@@ -222,10 +224,27 @@ static int from_proc_net(const listing_job *job)
     return ENOENT;
 }
 
+int bc__list_only_bound(uint16_t port, bc_socket *out, size_t capacity, size_t *count)
+{
+    bc_listing listing;
+    const listing_job job = {BC_PROTOCOL_TCP, port,     out,       capacity,
+                             count,           &listing, ONLY_BOUND};
+    int handle = -1;
+    int error = bc__open_netlink(NETLINK_SOCK_DIAG, &handle);
+
+    *count = 0;
+    memset(&listing, 0, sizeof listing);
+    if (error == 0) {
+        error = dump_family(handle, AF_INET, &job, 1);
+        (void)close(handle);
+    }
+    return error;
+}
+
 int bc_list_sockets(int32_t protocol, uint16_t port, bc_socket *out, size_t capacity,
                     size_t *count, bc_listing *listing)
 {
-    const listing_job job = {protocol, port, out, capacity, count, listing};
+    const listing_job job = {protocol, port, out, capacity, count, listing, ALL_STATES};
     int error;
 
     *count = 0;

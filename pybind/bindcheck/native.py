@@ -512,6 +512,11 @@ class BoundScan:
     exhausted: bool
 
 
+def shows_bound() -> bool:
+    """Whether the tables show TCP sockets that are bound and do not listen; tried."""
+    return bool(lib.bc_shows_bound())
+
+
 def find_bound(port: int, known: Sequence[int]) -> BoundScan:
     """Find TCP sockets bound to a port (0: any) whose inodes are not `known`."""
     inodes = sorted(set(known))
@@ -543,6 +548,14 @@ def read_process(pid: int) -> ProcessFacts | None:
         arrays.grow()
         status = lib.bc_read_process(pid, arrays.owners)
     return arrays.scan().processes[0] if status == lib.BC_OK else None
+
+
+def read_ancestors(pid: int, most: int) -> tuple[ProcessFacts, ...]:
+    """Describe a process and those above it, briefly (see bindcheck.h), it first."""
+    arrays = _OwnerArrays()
+    while lib.bc_read_ancestors(pid, most, arrays.owners) == lib.BC_E_TRUNCATED:
+        arrays.grow()
+    return arrays.scan().processes
 
 
 def read_facts() -> Facts:

@@ -6,7 +6,6 @@ Facts are read once for a report, tables at every look, because they change.
 from __future__ import annotations
 
 import errno
-import os
 import time
 
 from bindcheck import native
@@ -154,7 +153,7 @@ class Observer:
             from bindcheck import windows
 
             return windows.own_user()
-        return user_name(self.facts.euid)
+        return self._name_of_user(self.facts.euid)
 
     def nothing_seen(self) -> Snapshot:
         """A snapshot without tables: the facts and the system's texts alone."""
@@ -295,7 +294,7 @@ class Observer:
         """Look for TCP sockets that are bound and that the tables do not show."""
         if not snapshot.listed or protocol.table is not Protocol.TCP or self._elsewhere:
             return snapshot
-        if self.sees_bound_sockets():
+        if native.shows_bound():
             return replace(snapshot, bound_sockets_listed=True)
         known = native.list_sockets(Protocol.TCP, 0).sockets
         scan = native.find_bound(port, [row.inode for row in known])
@@ -317,24 +316,6 @@ class Observer:
             bound_sockets_listed=False,
             limits=limits,
         )
-
-    def sees_bound_sockets(self) -> bool:
-        """Whether the tables show a TCP socket that is bound and not listening.
-
-        Tried with a socket of our own: kernels before 6.8 ignore the question.
-        """
-        import _socket
-
-        own = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
-        try:
-            own.bind(("127.0.0.1", 0))
-            rows = native.list_sockets(Protocol.TCP, own.getsockname()[1]).sockets
-            inode = os.fstat(own.fileno()).st_ino
-            return any(row.inode == inode for row in rows)
-        except OSError:
-            return False
-        finally:
-            own.close()
 
     def name_of(self, uid: int | None) -> str | None:
         """The name of a user, also of one that has no id in this user namespace."""
@@ -371,10 +352,14 @@ class Observer:
         for one in scan.holders:
             holders.setdefault(one.inode, []).append(one)
         facts = {one.pid: one for one in scan.processes}
-        known: dict[int, native.ProcessFacts | None] = {}
+        known: dict[int, tuple[native.ProcessFacts, ...]] = {}
         # Once each: a process may have thousands of these sockets.
         described = {
-            pid: self._without_unmapped_user(describe_process(one, self.facts, known))
+            pid: self._without_unmapped_user(
+                describe_process(
+                    one, self.facts, known, user=self._name_of_user(one.uid)
+                )
+            )
             for pid, one in facts.items()
         }
         cgroups = {pid: path_of(one.cgroup) for pid, one in facts.items()}

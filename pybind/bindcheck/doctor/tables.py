@@ -80,7 +80,7 @@ def _rare_table(here: Here, protocol: Protocol) -> Answer:
 
 
 def _bound(here: Here) -> Answer:
-    if here.observer.sees_bound_sockets():
+    if native.shows_bound():
         return Answer(ok=True, text=f"{_ONLY_BOUND} are in the table")
     return _borrowed(here)
 
