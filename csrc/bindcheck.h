@@ -246,7 +246,10 @@ typedef struct {
     uint8_t source;   /* BC_SOURCE_* */
     int8_t bound;     /* TCP sockets that are bound and do not listen are listed: 1, are
                        * not: 0, may be: -1 (the kernel ignores what it does not know) */
-    uint8_t reserved[2];
+    uint8_t
+        tries_bound; /* set by the caller. Linux, TCP, one port: 1 has a socket of our
+                      * own bound to another port meanwhile, so that `bound` is told */
+    uint8_t reserved;
     uint32_t requests; /* half-open connections left out: they hold no port */
 } bc_listing;
 
@@ -361,11 +364,6 @@ BC_API int bc_read_process(int32_t pid, bc_owners *owners);
  * session, start, name and command alone (macOS: by all). A parent that started later
  * than its child has a reused pid. Returns BC_OK or BC_E_TRUNCATED. */
 BC_API int bc_read_ancestors(int32_t pid, size_t most, bc_owners *owners);
-
-/* Whether the tables show a TCP socket that is bound and neither listens nor is
- * connected: tried with one of our own on loopback. Kernels before 6.8 ignore the
- * question. 0 also where nothing can be asked. */
-BC_API int bc_shows_bound(void);
 
 /* What bc_find_bound could not do. */
 typedef struct {

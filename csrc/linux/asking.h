@@ -9,8 +9,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../bindcheck.h"
-
 enum { BC__ANSWER_BYTES = 32768 };
 
 /* All three return 0 or an error number. */
@@ -19,8 +17,8 @@ int bc__send_netlink(int handle, const void *message, size_t length);
 /* One datagram of the answer, into BC__ANSWER_BYTES. */
 int bc__receive_netlink(int handle, uint8_t *buffer, size_t *length);
 
-/* The IPv4 TCP sockets on a port that are bound and nothing else (TCP_BOUND_INACTIVE).
- * Returns 0 or an error number. (sockets.c) */
-int bc__list_only_bound(uint16_t port, bc_socket *out, size_t capacity, size_t *count);
+/* A TCP socket of our own that is bound and nothing else, to a port of loopback that
+ * the kernel chooses. Returns its descriptor or -1. (bound.c) */
+int bc__bind_own(uint16_t *port, uint64_t *inode);
 
 #endif

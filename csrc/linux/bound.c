@@ -16,8 +16,6 @@
 #define SO_NETNS_COOKIE 71 /* Linux 5.14 */
 #endif
 
-enum { ROOM = 8 }; /* other addresses of loopback may have the same port */
-
 typedef struct {
     uint64_t network; /* cookie of our network namespace; 0: not told */
     uint16_t port;
@@ -157,29 +155,24 @@ int bc_find_bound(uint16_t port, const uint64_t *known, size_t known_count,
     return search.count > capacity ? BC_E_TRUNCATED : BC_OK;
 }
 
-int bc_shows_bound(void)
+int bc__bind_own(uint16_t *port, uint64_t *inode)
 {
     struct sockaddr_in address = {.sin_family = AF_INET};
-    struct stat file;
-    bc_socket rows[ROOM];
-    size_t count = 0;
     socklen_t length = sizeof address;
-    int shown = 0;
+    struct stat file;
     int own = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (own < 0 || bind(own, (const struct sockaddr *)&address, sizeof address) != 0 ||
-        getsockname(own, (struct sockaddr *)&address, &length) != 0 ||
-        fstat(own, &file) != 0 ||
-        bc__list_only_bound(ntohs(address.sin_port), rows, ROOM, &count) != 0) {
-        goto out;
-    }
-    for (size_t i = 0; i < count && i < ROOM; i++) {
-        shown |= rows[i].inode == (uint64_t)file.st_ino;
-    }
-out:
-    if (own >= 0) {
+    if (own >= 0 &&
+        (bind(own, (const struct sockaddr *)&address, sizeof address) != 0 ||
+         getsockname(own, (struct sockaddr *)&address, &length) != 0 ||
+         fstat(own, &file) != 0)) {
         (void)close(own);
+        return -1;
     }
-    return shown;
+    if (own >= 0) {
+        *port = ntohs(address.sin_port);
+        *inode = (uint64_t)file.st_ino;
+    }
+    return own;
 }

@@ -6,11 +6,6 @@
 
 #include <string.h>
 
-int bc_shows_bound(void)
-{
-    return 0;
-}
-
 int bc_find_bound(uint16_t port, const uint64_t *known, size_t known_count,
                   bc_socket *out, size_t capacity, size_t *count, bc_bound_scan *scan)
 {

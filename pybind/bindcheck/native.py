@@ -132,14 +132,7 @@ _PCBLIST = lib.BC_SOURCE_PCBLIST  # tells no time that is left
 _makedev: Callable[[int, int], int] = getattr(os, "makedev", lambda *_: 0)
 
 
-@lru_cache(64)
-def _refusal(number: int) -> tuple[Step, NativeCode]:
-    """What bc_probe_address said. Asked for once: the text of a number stays the same."""
-    step, code = divmod(number, 2**32)
-    domain = Domain.WINSOCK if sys.platform == "win32" else Domain.ERRNO
-    return STEPS[step], error(domain, code)
-
-
+@lru_cache(256)  # a number keeps its name and its text
 def error(domain: Domain, code: int) -> NativeCode:
     """Name a native number and give the system's own text for it."""
     number = DOMAIN_NUMBERS[domain]
@@ -174,6 +167,14 @@ def probe_plain(target: Target) -> Attempt | None:
     if port >= 0:
         return worked(target, port)
     return None if port == -1 else refused(target, *_refusal(-port))
+
+
+@lru_cache(64)
+def _refusal(number: int) -> tuple[Step, NativeCode]:
+    """The step and the error in what bc_probe_address returned."""
+    step, code = divmod(number, 2**32)
+    domain = Domain.WINSOCK if sys.platform == "win32" else Domain.ERRNO
+    return STEPS[step], error(domain, code)
 
 
 def probe(target: Target, options: Options) -> Attempt:
@@ -331,9 +332,15 @@ _SOURCES = {
 }
 
 
-def list_sockets(protocol: Protocol, port: int) -> Listing:
-    """List the sockets of a protocol on a local port (0: all), in every state."""
-    rows, count, listing, _ = _rows(protocol, port)
+def list_sockets(
+    protocol: Protocol, port: int, *, tries_bound: bool = False
+) -> Listing:
+    """List the sockets of a protocol on a local port (0: all), in every state.
+
+    `tries_bound` finds out whether TCP sockets that are bound and do not listen are
+    among them: a socket of our own is bound meanwhile, to another port of loopback.
+    """
+    rows, count, listing, _ = _rows(protocol, port, tries_bound=tries_bound)
     refused = None
     if listing.refused.domain != lib.BC_DOMAIN_NONE:
         refused = error(DOMAINS[listing.refused.domain], listing.refused.code)
@@ -358,7 +365,9 @@ def has_socket(row: Socket) -> bool:
     )
 
 
-def _rows(protocol: Protocol, port: int) -> tuple[Any, int, Any, int]:
+def _rows(
+    protocol: Protocol, port: int, *, tries_bound: bool = False
+) -> tuple[Any, int, Any, int]:
     """An array of C rows, how many are in it, how it was made, and the status.
 
     Not a slice of the array: that would not keep its memory.
@@ -368,6 +377,7 @@ def _rows(protocol: Protocol, port: int) -> tuple[Any, int, Any, int]:
     listing = ffi.new("bc_listing *")
     while True:
         rows = ffi.new("bc_socket[]", capacity)
+        listing.tries_bound = tries_bound
         status = lib.bc_list_sockets(
             PROTOCOL_NUMBERS[protocol], port, rows, capacity, count, listing
         )
@@ -510,11 +520,6 @@ class BoundScan:
     seen: int
     unreadable: int
     exhausted: bool
-
-
-def shows_bound() -> bool:
-    """Whether the tables show TCP sockets that are bound and do not listen; tried."""
-    return bool(lib.bc_shows_bound())
 
 
 def find_bound(port: int, known: Sequence[int]) -> BoundScan:

@@ -97,10 +97,20 @@ class Observer:
         self._kernel_ports: tuple[KernelPort, ...] | None = None
         self.unmapped_uid = unmapped_uid(self.facts)
 
-    def look(self, protocol: Protocol, port: int, device: str | None) -> Snapshot:
-        """Read the rows on a port, without their owners."""
+    def look(
+        self,
+        protocol: Protocol,
+        port: int,
+        device: str | None,
+        *,
+        tries_bound: bool = False,
+    ) -> Snapshot:
+        """Read the rows on a port, without their owners.
+
+        `tries_bound` tells whether TCP sockets that are only bound are among them.
+        """
         limits: list[Notice] = []
-        listing = native.list_sockets(protocol.table, port)
+        listing = native.list_sockets(protocol.table, port, tries_bound=tries_bound)
         if listing.source is None:
             limits.append(_no_tables(protocol, listing, self.facts.system))
         elif listing.source == "proc-net":
@@ -132,7 +142,10 @@ class Observer:
             permission_denied=self._error("EACCES"),
             address_not_available=self._error("EADDRNOTAVAIL"),
             invalid_argument=self._error("EINVAL"),
-            bound_sockets_listed=listing.bound if self._elsewhere else None,
+            # Where they are not, with_bound_sockets() finds those that it can.
+            bound_sockets_listed=listing.bound
+            if listing.bound or self._elsewhere
+            else None,
             user=self._user(),
             observed_at=time.time(),
         )
@@ -294,7 +307,9 @@ class Observer:
         """Look for TCP sockets that are bound and that the tables do not show."""
         if not snapshot.listed or protocol.table is not Protocol.TCP or self._elsewhere:
             return snapshot
-        if native.shows_bound():
+        if snapshot.bound_sockets_listed:
+            return snapshot
+        if shows_bound():
             return replace(snapshot, bound_sockets_listed=True)
         known = native.list_sockets(Protocol.TCP, 0).sockets
         scan = native.find_bound(port, [row.inode for row in known])
@@ -500,6 +515,11 @@ class Observer:
                 )
             )
         return limits
+
+
+def shows_bound() -> bool:
+    """Whether the tables show TCP sockets that are bound and do not listen; tried."""
+    return bool(native.list_sockets(Protocol.TCP, 1, tries_bound=True).bound)
 
 
 def _name_hidden(found: Mapping[Socket, Socket]) -> dict[Socket, Socket]:

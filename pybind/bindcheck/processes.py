@@ -129,13 +129,15 @@ def _ancestor(facts: native.ProcessFacts) -> Ancestor:
 def _environment(facts: native.ProcessFacts) -> tuple[tuple[str, str], ...]:
     """Of a process's variables those that tell who started it; never others."""
     try:
-        with open(f"/proc/{facts.pid}/environ", "rb") as file:
-            pairs = file.read(_MOST_ENVIRONMENT).split(b"\0")
+        with open(f"/proc/{facts.pid}/environ", "rb", buffering=0) as file:
+            whole = file.read(_MOST_ENVIRONMENT)
     except OSError:
+        return ()
+    if not any(name in whole for name in _TELLING_VARIABLES):
         return ()
     found = tuple(
         (decode(name), decode(value))
-        for name, _, value in (pair.partition(b"=") for pair in pairs)
+        for name, _, value in (pair.partition(b"=") for pair in whole.split(b"\0"))
         if name in _TELLING_VARIABLES
     )
     if not found:

@@ -53,8 +53,10 @@ else:
     def replace(one, /, **changes):
         """Copy a record with some fields changed, as dataclasses.replace does."""
         cls = type(one)
-        values = {name: getattr(one, name) for name in cls.__slots__}
-        return cls(**{**values, **changes})
+        for name in cls.__slots__:
+            if name not in changes:
+                changes[name] = getattr(one, name)
+        return cls(**changes)
 
     def _make_init(cls, names, defaults, *, kw_only):
         """Write __init__, which sets the slots directly past the frozen __setattr__."""

@@ -241,7 +241,10 @@ class Simulated:
             elevated=False if windows else None,
         )
 
-    def list_sockets(self, protocol: Protocol, port: int) -> native.Listing:
+    def list_sockets(
+        self, protocol: Protocol, port: int, *, tries_bound: bool = False
+    ) -> native.Listing:
+        del tries_bound
         rows = [
             self._row(one)
             for one in self.held
