@@ -307,6 +307,10 @@ typedef struct {
     uint8_t reserved[2];
 } bc_holder;
 
+/* Of one process: who has more of the sockets that are asked for is a server, and what
+ * its sockets have in common shows in the first ones. */
+enum { BC_MOST_DETAILED = 256 };
+
 /* A process, read through the directory descriptor in which its socket was found, so
  * that its pid cannot have been reused in between. Texts are raw bytes in
  * bc_owners.text at offset and length: nothing is escaped. */
@@ -327,9 +331,12 @@ typedef struct {
     uint32_t command_offset, command_length; /* arguments, each NUL-ended */
     uint32_t folder_offset, folder_length;   /* working directory */
     uint32_t cgroup_offset, cgroup_length;   /* the text of /proc/PID/cgroup */
-    uint8_t state;                           /* letter of proc(5): R S D Z T ... */
+    uint32_t
+        holders;   /* descriptors of it that were found; Linux: of more than
+                    * BC_MOST_DETAILED the rest has no options, close_on_exec, waits */
+    uint8_t state; /* letter of proc(5): R S D Z T ... */
     uint8_t command_truncated;
-    uint8_t reserved[2];
+    uint8_t reserved[6];
 } bc_process;
 
 /* The caller's arrays, and what was put there. */
@@ -587,6 +594,6 @@ _Static_assert(sizeof(bc_socket) == 112, "bc_socket has no holes");
 _Static_assert(sizeof(bc_port_range) == 8, "bc_port_range has no holes");
 _Static_assert(sizeof(bc_holder) == 48, "bc_holder has no holes");
 _Static_assert(sizeof(bc_tunnel) == 40, "bc_tunnel has no holes");
-_Static_assert(sizeof(bc_process) == 96, "bc_process has no holes");
+_Static_assert(sizeof(bc_process) == 104, "bc_process has no holes");
 
 #endif

@@ -150,6 +150,7 @@ int32_t bc__add_process(bc_owners *owners, int process, int32_t pid, int briefly
     }
     memset(&facts, 0, sizeof facts);
     facts.pid = pid;
+    facts.holders = 1;
     describe_briefly(owners, process, &stat, &facts);
     if (!briefly) {
         describe(owners, process, &facts);
@@ -239,11 +240,38 @@ static int options_known(const bc_owners *owners, uint64_t inode)
     return 0;
 }
 
+/* How many descriptors of a process were found before; it is described with the first.
+ */
+static uint32_t count_holder(bc_owners *owners, const bc__descriptor *descriptor)
+{
+    for (size_t i = 0; i < owners->process_count && i < owners->process_capacity; i++) {
+        if (owners->processes[i].pid == descriptor->pid) {
+            return owners->processes[i].holders++;
+        }
+    }
+    (void)bc__add_process(owners, descriptor->process, descriptor->pid, 0);
+    return 0;
+}
+
+static void read_details(const bc_owners *owners, const bc__descriptor *descriptor,
+                         bc_holder *out)
+{
+    out->close_on_exec = bc__close_on_exec(descriptor);
+    out->waits = bc__waits(descriptor);
+    if (!options_known(owners, out->inode)) {
+        int handle = bc__borrow(descriptor);
+        if (handle >= 0) {
+            read_options(handle, out);
+            (void)close(handle);
+        }
+    }
+}
+
 void bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
 {
     bc_owners *owners = scan->owners;
     bc_holder holder;
-    int known = 0;
+    uint32_t before;
 
     bc__remember(scan, descriptor);
     memset(&holder, 0, sizeof holder);
@@ -255,27 +283,15 @@ void bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
     holder.reuse_port = -1;
     holder.v6only = -1;
     holder.close_on_exec = -1;
+    before = count_holder(owners, descriptor);
     if (holder.fd >= 0) {
         bc__protocol_name(descriptor, holder.protocol, sizeof holder.protocol);
-        holder.close_on_exec = bc__close_on_exec(descriptor);
-        holder.waits = bc__waits(descriptor);
     }
-    if (holder.fd >= 0 && !options_known(owners, holder.inode)) {
-        int handle = bc__borrow(descriptor);
-        if (handle >= 0) {
-            read_options(handle, &holder);
-            (void)close(handle);
-        }
+    if (holder.fd >= 0 && before < BC_MOST_DETAILED) {
+        read_details(owners, descriptor, &holder);
     }
     if (owners->holder_count < owners->holder_capacity) {
         owners->holders[owners->holder_count] = holder;
     }
     owners->holder_count++;
-
-    for (size_t i = 0; i < owners->process_count && i < owners->process_capacity; i++) {
-        known |= owners->processes[i].pid == holder.pid;
-    }
-    if (!known) {
-        (void)bc__add_process(owners, descriptor->process, holder.pid, 0);
-    }
 }

@@ -12,6 +12,7 @@ ffi: _FFI
 
 class _Lib:
     BC_ABI: int
+    BC_MOST_DETAILED: int
     BC_NAME_BYTES: int
     BC_OK: int
     BC_E_INVALID: int
