@@ -112,11 +112,11 @@ def test_last_job_waits_for_all_others(workflow: str, last: str) -> None:
 
 
 def test_zizmor_finds_nothing() -> None:
-    """Workflows and dependabot.yml pass the pedantic audit."""
+    """Workflows and dependabot.yml pass the strictest audit."""
     run(
         "zizmor",
         "--offline",
-        "--persona=pedantic",
+        "--persona=auditor",
         "--strict-collection",
         "--collect=all",
         ".github",
