@@ -106,8 +106,9 @@ def lint(session: nox.Session) -> None:
             session.run(*check, *c_files(system), external=True)
     analysed = c_files(sys.platform)
     session.run("clang-tidy", "--quiet", *analysed, "--", "-std=c11", "-Icsrc")
-    site = "--ignore=checks/test_docs.py"  # `docs` builds it
-    session.run("pytest", "-p", "no:cacheprovider", site, "checks")
+    # `docs` and `reproducible` build what these look at.
+    built = ("--ignore=checks/test_docs.py", "--ignore=checks/test_archives.py")
+    session.run("pytest", "-p", "no:cacheprovider", *built, "checks")
 
 
 @nox.session
@@ -197,8 +198,9 @@ def types(session: nox.Session) -> None:
     install_project(session, "test", "types")
     session.run("mypy", "--platform", "linux")
     # The tests make real situations of Linux; the package is for every system.
+    built = ("pybind", "build_ffi.py", "setup.py")
     for system in ("darwin", "win32"):
-        session.run("mypy", "--platform", system, "pybind", "build_ffi.py", "setup.py")
+        session.run("mypy", "--platform", system, *built)
 
 
 @nox.session
@@ -252,6 +254,13 @@ def wheel(session: nox.Session) -> None:
             text = without(*ABOUT_TEXT)
             pytest = (python, "-m", "pytest", "tests", *text, *session.posargs)
             session.run(*pytest, env=FEW_SITUATIONS, external=True)
+
+
+@nox.session
+def reproducible(session: nox.Session) -> None:
+    """Build sdist and wheel in two different places, and compare them."""
+    install(session, "build", "reproducible")
+    session.run("pytest", "-p", "no:cacheprovider", "checks/test_archives.py")
 
 
 @nox.session
