@@ -198,7 +198,7 @@ def types(session: nox.Session) -> None:
     install_project(session, "test", "types")
     session.run("mypy", "--platform", "linux")
     # The tests make real situations of Linux; the package is for every system.
-    built = ("pybind", "build_ffi.py", "setup.py")
+    built = ("pybind", "build_ffi.py", "build_sbom.py", "setup.py")
     for system in ("darwin", "win32"):
         session.run("mypy", "--platform", system, *built)
 
@@ -258,7 +258,7 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session
 def reproducible(session: nox.Session) -> None:
-    """Build sdist and wheel in two different places, and compare them."""
+    """Build sdist and wheel in two different places, and compare and read them."""
     install(session, "build", "reproducible")
     session.run("pytest", "-p", "no:cacheprovider", "checks/test_archives.py")
 

@@ -1,11 +1,14 @@
-"""sdist and wheel are the same bytes wherever they are built.
+"""sdist and wheel are the same bytes wherever they are built, and say what they hold.
 
 `nox -s reproducible` runs this. What is built here is what is in the folder, committed
 or not; a released archive can be built again from its tag, with the compiler and the
 SOURCE_DATE_EPOCH of the release.
 """
 
+import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 ROOT = Path(__file__).parent.parent
 EPOCH = 1_700_000_000  # even: zip counts in steps of two seconds
@@ -94,6 +99,19 @@ def in_wheel(path: Path) -> dict[str, tuple[bytes, Any]]:
         }
 
 
+def bill(members: dict[str, tuple[bytes, Any]], name: str) -> tuple[str, Any]:
+    """Return the bill of materials as text, and read."""
+    (found,) = [one for one in members if one.endswith(name)]
+    text = members[found][0].decode()
+    return text, json.loads(text)
+
+
+def listed_files(document: Any) -> dict[str, str]:
+    """Return the files of the compiled module, with their hashes."""
+    (native,) = [one for one in document["components"] if "components" in one]
+    return {one["name"]: one["hashes"][0]["content"] for one in native["components"]}
+
+
 @pytest.mark.parametrize(("kind", "read"), [("sdist", in_sdist), ("wheel", in_wheel)])
 def test_two_builders_make_the_same_bytes(
     builds: list[Built], kind: str, read: Any
@@ -114,3 +132,37 @@ def test_nothing_is_of_another_time_than_source_date_epoch(builds: list[Built]) 
     assert {kept[0] for _, kept in in_sdist(builds[0].sdist).values()} == {EPOCH}
     times = {kept[0] for _, kept in in_wheel(builds[0].wheel).values()}
     assert times == {(2023, 11, 14, 22, 13, 20)}
+
+
+def test_bills_of_materials_fit_the_schema(builds: list[Built]) -> None:
+    validator = JsonStrictValidator(SchemaVersion.V1_6)
+    place = ".dist-info/sboms/bindcheck.cdx.json"
+    for text, document in (
+        bill(in_sdist(builds[0].sdist), "/bindcheck.cdx.json"),
+        bill(in_wheel(builds[0].wheel), place),
+    ):
+        assert validator.validate_str(text) is None
+        assert document["metadata"]["timestamp"] == "2023-11-14T22:13:20Z"
+        assert validator.validate_str(text.replace('"SHA-256"', '"SHA-0"'))
+
+
+def test_sdist_lists_every_file_of_the_c_code(builds: list[Built]) -> None:
+    members = in_sdist(builds[0].sdist)
+    _, document = bill(members, "/bindcheck.cdx.json")
+    packed = {
+        name.partition("/")[2]: hashlib.sha256(content).hexdigest()
+        for name, (content, _) in members.items()
+        if re.search(r"^[^/]*/csrc/.*\.[ch]$", name)
+    }
+    assert packed == listed_files(document)
+
+
+def test_wheel_lists_what_was_compiled(builds: list[Built]) -> None:
+    """The compiler's command lines say what that is."""
+    compiled = set(re.findall(r" -c (csrc/\S+\.c) ", builds[0].output))
+    _, document = bill(in_wheel(builds[0].wheel), ".cdx.json")
+    listed = listed_files(document)
+    assert compiled == {name for name in listed if name.endswith(".c")}
+    _, everything = bill(in_sdist(builds[0].sdist), "/bindcheck.cdx.json")
+    assert listed.items() <= listed_files(everything).items()
+    assert "cffi" in {one["name"] for one in document["components"]}
