@@ -404,7 +404,9 @@ def install(session: nox.Session, *names: str, python: str = "python") -> None:
     """Install what files of LOCKS hold; a build of its own would fetch what they do not."""
     pip = (python, "-m", "pip", "install", "-q", "--require-hashes")
     files = [f"--requirement={LOCKS / name}.txt" for name in names]
-    session.run(*pip, "--no-build-isolation", *files, external=True, silent=True)
+    session.run_install(
+        *pip, "--no-build-isolation", *files, external=True, silent=True
+    )
 
 
 def install_project(
@@ -414,7 +416,7 @@ def install_project(
     install(session, "build", python=python)
     install(session, "run", *names, python=python)
     pip = (python, "-m", "pip", "install", "-q", "--no-index", "--no-build-isolation")
-    session.run(*pip, what, external=True, silent=True)
+    session.run_install(*pip, what, external=True, silent=True)
 
 
 def is_installed(session: nox.Session, program: str) -> bool:
