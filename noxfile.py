@@ -339,6 +339,13 @@ def situations(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure against peers in a private network (Linux, root); --write into docs/."""
+    install_project(session, "bench", what=".")
+    session.run("python", "benchmarks/report.py", *session.posargs)
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write .github/requirements/ again; `-- --upgrade` takes the newest of everything."""
     install(session, "lock")
