@@ -3,7 +3,7 @@
 The command must answer in less time than most programs take to import their modules.
 Measured on CPython 3.11, `dataclass(frozen=True, slots=True)` costs 0.7 ms a class and
 12 ms for the module, which is half of the command's whole time. `record` writes one
-function a class, `__init__`, and shares the rest.
+function a class, `__init__`, when it is needed, and shares the rest.
 
 Type checkers see dataclasses; so does the module `dataclasses` (fields, replace, asdict,
 is_dataclass work on records).
@@ -42,12 +42,11 @@ else:
                 "__slots__": names,
                 "__match_args__": () if kw_only else names,
                 "__dataclass_fields__": _LazyFields(defaults),
-                "_copy": _LazyCopy(),
                 "__dataclass_params__": None,
+                "_copy": _LazyCopy(),
+                "__init__": _LazyInit(defaults, kw_only=kw_only),
             }
-            made = type(cls)(cls.__name__, cls.__bases__, body)
-            made.__init__ = _make_init(made, names, defaults, kw_only=kw_only)
-            return made
+            return type(cls)(cls.__name__, cls.__bases__, body)
 
         return make
 
@@ -72,20 +71,31 @@ else:
             cls._copy = staticmethod(scope["copy"])
             return scope["copy"]
 
-    def _make_init(cls, names, defaults, *, kw_only):
-        """Write __init__, which sets the slots directly past the frozen __setattr__."""
-        scope = {f"_default_{name}": value for name, value in defaults.items()}
-        scope |= {f"_set_{name}": cls.__dict__[name].__set__ for name in names}
-        parameters = ", ".join(
-            f"{name}=_default_{name}" if name in defaults else name for name in names
-        )
-        star = "*, " if kw_only and names else ""
-        lines = [f"def __init__(self, {star}{parameters}):"]
-        lines += [f" _set_{name}(self, {name})" for name in names] or [" pass"]
-        exec("\n".join(lines), scope)  # noqa: S102 - names of our own classes
-        init = scope["__init__"]
-        init.__qualname__ = f"{cls.__qualname__}.__init__"
-        return init
+    class _LazyInit:
+        """Most classes are not needed by most commands: written at the first instance."""
+
+        def __init__(self, defaults, *, kw_only):
+            self.defaults = defaults
+            self.star = "*, " if kw_only else ""
+
+        def __get__(self, one, cls):
+            owner = next(base for base in cls.__mro__ if "__slots__" in base.__dict__)
+            names = owner.__slots__
+            # The slots are set directly, past the frozen __setattr__.
+            scope = {f"_set_{name}": owner.__dict__[name].__set__ for name in names}
+            scope |= {f"_default_{name}": one for name, one in self.defaults.items()}
+            parameters = ", ".join(
+                f"{name}=_default_{name}" if name in self.defaults else name
+                for name in names
+            )
+            star = self.star if names else ""
+            lines = [f"def __init__(self, {star}{parameters}):"]
+            lines += [f" _set_{name}(self, {name})" for name in names] or [" pass"]
+            exec("\n".join(lines), scope)  # noqa: S102 - names of our own classes
+            init = scope["__init__"]
+            init.__qualname__ = f"{owner.__qualname__}.__init__"
+            owner.__init__ = init
+            return init if one is None else init.__get__(one, cls)
 
     class _LazyFields:
         """What the module `dataclasses` looks at, made when it looks."""
