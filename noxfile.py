@@ -50,11 +50,6 @@ EMULATORS = {
     "aarch64-linux-musl": "qemu-aarch64",
     "s390x-linux-musl": "qemu-s390x",
 }
-# tests/native/decoders.c knows them by these names.
-DECODERS = (
-    *("sock_diag", "unix_diag", "procnet", "procstat", "uring_files", "rtnl_link"),
-    *("pcblist", "port_bitmap", "procargs", "ip_helper", "excluded_range"),
-)
 # Most random situations are judged by `tests` and `situations`.
 FEW_SITUATIONS = {"BINDCHECK_SITUATIONS": "200"}
 NOBODY = "65534"
@@ -72,9 +67,10 @@ ABOUT_TEXT = (
 # what measures how much traffic an interpreted processor can carry.
 ANY_KERNEL = (
     *ABOUT_TEXT,
-    *("command", "contract", "decoders", "doctor", "explained", "free", "harmless"),
-    *("holder_decoders", "leaks", "list", "pcblist", "real_servers", "redirections"),
-    *("restricted_ports", "stop", "unix_decoder", "wait_command", "windows_tables"),
+    *("command", "contract", "decoders", "doctor", "explained", "free", "fuzz_corpus"),
+    *("harmless", "holder_decoders", "leaks", "list", "pcblist", "real_servers"),
+    *("redirections", "restricted_ports", "stop", "unix_decoder", "wait_command"),
+    "windows_tables",
 )
 # Hundreds of sockets or addresses for one test.
 TOO_MANY = ("many_addresses", "bind_bhash")
@@ -148,7 +144,7 @@ def cross(session: nox.Session) -> None:
         commands.append((*place, *result, *c_files(system)))
     for target in EMULATORS:
         result = ("-static", "-o", str(out / f"decoders-{target}"))
-        commands.append((*zig, "-target", target, *result, *decoder_files("native")))
+        commands.append((*zig, "-target", target, *result, *decoder_files()))
     names = ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")
     run_all(session, commands, env=dict.fromkeys(names, str(out / "zig")))
 
@@ -171,27 +167,11 @@ def cross(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Give each decoder what libFuzzer makes up, for 10 s or the seconds given."""
-    if not is_installed(session, "clang"):
-        return
-    seconds = session.posargs[0] if session.posargs else "10"
-    out = Path(session.create_tmp())
-    program = str(out / "decoders")
-    flags = ("-g", "-O1", f"-fsanitize=fuzzer,{SANITIZERS}")
-    compile_it = ("clang", *STRICT, *flags, "-fno-sanitize-recover=all")
-    session.run(*compile_it, "-o", program, *decoder_files("fuzz"), external=True)
-    commands: list[tuple[str, ...]] = []
-    for decoder in DECODERS:
-        corpus = out / f"corpus-{decoder}"
-        corpus.mkdir(exist_ok=True)
-        for file in Path("tests", "data").glob(f"*/{decoder}-*.bin"):
-            # In front of the bytes what tests/fuzz/decoders.c wants to be told.
-            (corpus / file.name).write_bytes(b"\x00\x07" + file.read_bytes())
-        found = f"-artifact_prefix={out}/{decoder}-"
-        limits = (f"-max_total_time={seconds}", "-timeout=10", found)
-        name = f"BINDCHECK_FUZZ={decoder}"
-        commands.append(("env", name, program, *limits, str(corpus)))
-    run_all(session, commands)
+    """Fuzz the decoders and what reads texts, 60 s each, or the seconds given."""
+    if is_installed(session, "clang"):
+        session.install(".")
+        install_group(session, "fuzz")
+        session.run("python", "-m", "tests.fuzz.run", *session.posargs)
 
 
 @nox.session
@@ -395,10 +375,10 @@ def run_all(
         session.error("see above")
 
 
-def decoder_files(folder: str) -> list[str]:
-    """Return the decoders, with the program of a folder of tests that runs them."""
-    files = (*Path("tests", folder).glob("*.c"), *Path("csrc", "decode").glob("*.c"))
-    return sorted(str(file) for file in files)
+def decoder_files() -> list[str]:
+    """Return the decoders, with the program that runs them."""
+    program = Path("tests", "native", "decoders.c")
+    return [str(file) for file in (program, *sorted(Path("csrc/decode").glob("*.c")))]
 
 
 def c_files(system: str) -> list[str]:
