@@ -5,6 +5,7 @@
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,7 @@ EMULATORS = {
     "aarch64-linux-musl": "qemu-aarch64",
     "s390x-linux-musl": "qemu-s390x",
 }
+DECODERS = run_path("tests/fuzz/run.py")["DECODERS"]
 # Most random situations are judged by `tests` and `situations`.
 FEW_SITUATIONS = {"BINDCHECK_SITUATIONS": "200"}
 NOBODY = "65534"
@@ -172,6 +174,34 @@ def fuzz(session: nox.Session) -> None:
         session.install(".")
         install_group(session, "fuzz")
         session.run("python", "-m", "tests.fuzz.run", *session.posargs)
+
+
+@nox.session
+def threads(session: nox.Session) -> None:
+    """Let sixteen threads ask everything at once under TSan, ASan and UBSan (Linux)."""
+    if not is_installed(session, "clang"):
+        return
+    for sanitizers in ("thread", SANITIZERS):
+        flags = (f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all")
+        program = compiled(session, "concurrent", *flags)
+        # TSan of some compilers cannot place its memory beside addresses of 32 bits.
+        command = ("setarch", "-R", program, *session.posargs)
+        options = {"TSAN_OPTIONS": "halt_on_error=1"}
+        session.run(*command, env=options, external=True)
+
+
+@nox.session
+def memcheck(session: nox.Session) -> None:
+    """Run the decoders, and threads that ask everything, under valgrind (Linux)."""
+    if not is_installed(session, "valgrind"):
+        return
+    decoders = compiled(session, "decoders")
+    recorded = sorted(Path("tests", "data").glob("*/*.bin"))
+    grind(session, decoders, "--check", *map(str, recorded))
+    for decoder in DECODERS:
+        kept = sorted(Path("tests", "data", "fuzz", decoder).iterdir())
+        grind(session, decoders, "--fuzzed", decoder, *map(str, kept))
+    grind(session, compiled(session, "concurrent"), "1", "4")
 
 
 @nox.session
@@ -313,6 +343,19 @@ def situations(session: nox.Session) -> None:
         session.error(f"BINDCHECK_SEED of what failed: {failed}")
 
 
+def grind(session: nox.Session, *program: str) -> None:
+    """Run a program under valgrind: nothing may be wrong, lost or left open."""
+    leaks = ("--leak-check=full", "--errors-for-leak-kinds=all", "--track-fds=yes")
+    options = ("--quiet", "--error-exitcode=9", "--child-silent-after-fork=yes", *leaks)
+    said = output_of(session, "valgrind", *options, *program)
+    # Of what the program itself opened and did not close, it tells where.
+    left_open = re.search(r"== Open .*\n==\d+==    at ", said)
+    (result,) = re.findall(r"^decoded \d+|^\d+ threads, .*", said, re.MULTILINE)
+    session.log(f"{Path(program[0]).name}: {result}")
+    if left_open:
+        session.error(f"it left something open:\n{said[left_open.start() :]}")
+
+
 def without(*names: str) -> list[str]:
     """Return the options of pytest that leave test files out."""
     return [f"--ignore=tests/test_{name}.py" for name in names]
@@ -379,6 +422,18 @@ def decoder_files() -> list[str]:
     """Return the decoders, with the program that runs them."""
     program = Path("tests", "native", "decoders.c")
     return [str(file) for file in (program, *sorted(Path("csrc/decode").glob("*.c")))]
+
+
+def compiled(session: nox.Session, name: str, *flags: str) -> str:
+    """Compile a program of tests/native for this machine; return its path."""
+    program = str(Path(session.create_tmp(), name))
+    files = decoder_files()
+    if name != "decoders":
+        files = [f"tests/native/{name}.c", *c_files(sys.platform)]
+    out = ("-g", "-O1", *flags, "-o", program)
+    compiler = "clang" if flags else "cc"
+    session.run(compiler, *STRICT, *out, *files, "-pthread", external=True)
+    return program
 
 
 def c_files(system: str) -> list[str]:
