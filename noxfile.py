@@ -5,6 +5,7 @@
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -24,10 +25,11 @@ OLDEST_PYTHON = PYPROJECT["project"]["requires-python"].removeprefix(">=")
 LOCKS = Path(".github", "requirements")
 
 FILES = run_path("csrc/sources.py")
+MINGW = "x86_64-w64-mingw32-gcc"
 COMPILERS = {
     "cc": sys.platform,
     "clang": sys.platform,
-    "x86_64-w64-mingw32-gcc": "win32",
+    MINGW: "win32",
 }
 # Only for compiles of csrc alone: cffi's generated file would not pass.
 STRICT = (
@@ -51,11 +53,7 @@ EMULATORS = {
     "aarch64-linux-musl": "qemu-aarch64",
     "s390x-linux-musl": "qemu-s390x",
 }
-# tests/native/decoders.c knows them by these names.
-DECODERS = (
-    *("sock_diag", "unix_diag", "procnet", "procstat", "uring_files", "rtnl_link"),
-    *("pcblist", "port_bitmap", "procargs", "ip_helper", "excluded_range"),
-)
+DECODERS = run_path("tests/fuzz/run.py")["DECODERS"]
 # Most random situations are judged by `tests` and `situations`.
 FEW_SITUATIONS = {"BINDCHECK_SITUATIONS": "200"}
 NOBODY = "65534"
@@ -73,9 +71,10 @@ ABOUT_TEXT = (
 # what measures how much traffic an interpreted processor can carry.
 ANY_KERNEL = (
     *ABOUT_TEXT,
-    *("command", "contract", "decoders", "doctor", "explained", "free", "harmless"),
-    *("holder_decoders", "leaks", "list", "pcblist", "real_servers", "redirections"),
-    *("restricted_ports", "stop", "unix_decoder", "wait_command", "windows_tables"),
+    *("command", "contract", "decoders", "doctor", "explained", "free", "fuzz_corpus"),
+    *("harmless", "holder_decoders", "leaks", "list", "pcblist", "real_servers"),
+    *("redirections", "restricted_ports", "stop", "unix_decoder", "wait_command"),
+    "windows_tables",
 )
 # Hundreds of sockets or addresses for one test.
 TOO_MANY = ("many_addresses", "bind_bhash")
@@ -104,8 +103,13 @@ def lint(session: nox.Session) -> None:
         if is_installed(session, compiler):
             check = (compiler, *STRICT, "-fsyntax-only")
             session.run(*check, *c_files(system), external=True)
-    analysed = c_files(sys.platform)
-    session.run("clang-tidy", "--quiet", *analysed, "--", "-std=c11", "-Icsrc")
+    tidy, how = ("clang-tidy", "--quiet"), ("--", "-std=c11", "-Icsrc")
+    session.run(*tidy, *c_files(sys.platform), *how)
+    if is_installed(session, MINGW):
+        # A SOCKET is a number there, and a HANDLE is a pointer.
+        fewer = "--checks=-performance-no-int-to-ptr,-cert-dcl16-c"
+        others = [file for file in c_files("win32") if "decode" not in file]
+        session.run(*tidy, fewer, *others, *how, "--target=x86_64-w64-mingw32")
     # `docs` and `reproducible` build what these look at.
     built = ("--ignore=checks/test_docs.py", "--ignore=checks/test_archives.py")
     session.run("pytest", "-p", "no:cacheprovider", *built, "checks")
@@ -145,7 +149,7 @@ def cross(session: nox.Session) -> None:
         commands.append((*place, *result, *c_files(system)))
     for target in EMULATORS:
         result = ("-static", "-o", str(out / f"decoders-{target}"))
-        commands.append((*zig, "-target", target, *result, *decoder_files("native")))
+        commands.append((*zig, "-target", target, *result, *decoder_files()))
     names = ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")
     run_all(session, commands, env=dict.fromkeys(names, str(out / "zig")))
 
@@ -168,27 +172,38 @@ def cross(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Give each decoder what libFuzzer makes up, for 10 s or the seconds given."""
+    """Fuzz the decoders and what reads texts, 60 s each, or the seconds given."""
+    if is_installed(session, "clang"):
+        install_project(session, "fuzz", what=".")
+        session.run("python", "-m", "tests.fuzz.run", *session.posargs)
+
+
+@nox.session
+def threads(session: nox.Session) -> None:
+    """Let sixteen threads ask everything at once under TSan, ASan and UBSan (Linux)."""
     if not is_installed(session, "clang"):
         return
-    seconds = session.posargs[0] if session.posargs else "10"
-    out = Path(session.create_tmp())
-    program = str(out / "decoders")
-    flags = ("-g", "-O1", f"-fsanitize=fuzzer,{SANITIZERS}")
-    compile_it = ("clang", *STRICT, *flags, "-fno-sanitize-recover=all")
-    session.run(*compile_it, "-o", program, *decoder_files("fuzz"), external=True)
-    commands: list[tuple[str, ...]] = []
+    for sanitizers in ("thread", SANITIZERS):
+        flags = (f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all")
+        program = compiled(session, "concurrent", *flags)
+        # TSan of some compilers cannot place its memory beside addresses of 32 bits.
+        command = ("setarch", "-R", program, *session.posargs)
+        options = {"TSAN_OPTIONS": "halt_on_error=1"}
+        session.run(*command, env=options, external=True)
+
+
+@nox.session
+def memcheck(session: nox.Session) -> None:
+    """Run the decoders, and threads that ask everything, under valgrind (Linux)."""
+    if not is_installed(session, "valgrind"):
+        return
+    decoders = compiled(session, "decoders")
+    recorded = sorted(Path("tests", "data").glob("*/*.bin"))
+    grind(session, decoders, "--check", *map(str, recorded))
     for decoder in DECODERS:
-        corpus = out / f"corpus-{decoder}"
-        corpus.mkdir(exist_ok=True)
-        for file in Path("tests", "data").glob(f"*/{decoder}-*.bin"):
-            # In front of the bytes what tests/fuzz/decoders.c wants to be told.
-            (corpus / file.name).write_bytes(b"\x00\x07" + file.read_bytes())
-        found = f"-artifact_prefix={out}/{decoder}-"
-        limits = (f"-max_total_time={seconds}", "-timeout=10", found)
-        name = f"BINDCHECK_FUZZ={decoder}"
-        commands.append(("env", name, program, *limits, str(corpus)))
-    run_all(session, commands)
+        kept = sorted(Path("tests", "data", "fuzz", decoder).iterdir())
+        grind(session, decoders, "--fuzzed", decoder, *map(str, kept))
+    grind(session, compiled(session, "concurrent"), "1", "4")
 
 
 @nox.session
@@ -388,6 +403,19 @@ def environments() -> dict[str, list[str]]:
     }
 
 
+def grind(session: nox.Session, *program: str) -> None:
+    """Run a program under valgrind: nothing may be wrong, lost or left open."""
+    leaks = ("--leak-check=full", "--errors-for-leak-kinds=all", "--track-fds=yes")
+    options = ("--quiet", "--error-exitcode=9", "--child-silent-after-fork=yes", *leaks)
+    said = output_of(session, "valgrind", *options, *program)
+    # Of what the program itself opened and did not close, it tells where.
+    left_open = re.search(r"== Open .*\n==\d+==    at ", said)
+    (result,) = re.findall(r"^decoded \d+|^\d+ threads, .*", said, re.MULTILINE)
+    session.log(f"{Path(program[0]).name}: {result}")
+    if left_open:
+        session.error(f"it left something open:\n{said[left_open.start() :]}")
+
+
 def without(*names: str) -> list[str]:
     """Return the options of pytest that leave test files out."""
     return [f"--ignore=tests/test_{name}.py" for name in names]
@@ -464,10 +492,22 @@ def run_all(
         session.error("see above")
 
 
-def decoder_files(folder: str) -> list[str]:
-    """Return the decoders, with the program of a folder of tests that runs them."""
-    files = (*Path("tests", folder).glob("*.c"), *Path("csrc", "decode").glob("*.c"))
-    return sorted(str(file) for file in files)
+def decoder_files() -> list[str]:
+    """Return the decoders, with the program that runs them."""
+    program = Path("tests", "native", "decoders.c")
+    return [str(file) for file in (program, *sorted(Path("csrc/decode").glob("*.c")))]
+
+
+def compiled(session: nox.Session, name: str, *flags: str) -> str:
+    """Compile a program of tests/native for this machine; return its path."""
+    program = str(Path(session.create_tmp(), name))
+    files = decoder_files()
+    if name != "decoders":
+        files = [f"tests/native/{name}.c", *c_files(sys.platform)]
+    out = ("-g", "-O1", *flags, "-o", program)
+    compiler = "clang" if flags else "cc"
+    session.run(compiler, *STRICT, *out, *files, "-pthread", external=True)
+    return program
 
 
 def c_files(system: str) -> list[str]:

@@ -37,7 +37,10 @@ int bc__from_sockaddr(const struct sockaddr *address, bc__length length,
                       bc_endpoint *out)
 {
     memset(out, 0, sizeof *out);
-    if (address->sa_family == AF_INET && (size_t)length >= sizeof(struct sockaddr_in)) {
+    if ((size_t)length < sizeof(struct sockaddr_in)) {
+        return 0; /* it may even be too short for its family */
+    }
+    if (address->sa_family == AF_INET) {
         struct sockaddr_in v4;
         memcpy(&v4, address, sizeof v4);
         out->family = BC_FAMILY_INET;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import http.server
 import io
 import multiprocessing.connection
@@ -480,6 +481,11 @@ class TestExplain:
         line = f"listen tcp {LOOPBACK}:{port}: bind: address already in use"
         report = bindcheck.explain(line)
         assert report.worst.causes[0].code is CauseCode.LISTENER
+
+    @pytest.mark.parametrize("name", ["t0.0.1:80", "a..b:80"])
+    def test_what_its_words_name_and_cannot_be_an_address(self, name: str) -> None:
+        error = OSError(errno.EADDRINUSE, f"bind to {name}: address already in use")
+        assert bindcheck.explain(error).results == ()
 
     def test_without_an_address_it_has_no_results(self) -> None:
         report = bindcheck.explain(98)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bindcheck._native import ffi, lib
+from tests.fuzz.run import DECODERS
 from tests.support import needs
 from tests.support.golden import DATA, every_file
 
@@ -159,7 +160,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """tests/native/decoders.c with the decoders, compiled for this machine."""
     out = tmp_path_factory.mktemp("native") / "decoders"
     sources = [
-        *(ROOT / "tests" / "native").glob("*.c"),
+        ROOT / "tests" / "native" / "decoders.c",
         *(ROOT / "csrc" / "decode").glob("*.c"),
     ]
     include = f"-I{ROOT / 'csrc'}"
@@ -182,6 +183,19 @@ class TestProgram:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         lengths = sum(2 * (file.stat().st_size + 1 + 500) for file in FILES)
         assert done.stdout == f"decoded {lengths}\n"
+
+    @pytest.mark.parametrize("decoder", DECODERS)
+    def test_outlives_what_fuzzing_kept(self, program: Path, decoder: str) -> None:
+        files = sorted((DATA / "fuzz" / decoder).iterdir())
+        command = [str(program), "--fuzzed", decoder, *map(str, files)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        told = sum(file.stat().st_size >= 2 for file in files)
+        assert done.stdout == f"decoded {told}\n"
+        assert told > 0
+
+    def test_unknown_decoder_is_refused(self, program: Path) -> None:
+        command = [str(program), "--fuzzed", "other", str(FILES[0])]
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 1
 
     def test_file_of_no_decoder_is_refused(self, program: Path, tmp_path: Path) -> None:
         file = tmp_path / "other-tcp-le.bin"

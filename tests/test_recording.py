@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bindcheck import recording
+from bindcheck import recording, words
 from bindcheck.conclusion import conclude
 from bindcheck.errors import RecordingError
 from bindcheck.examination import examine
@@ -218,7 +219,13 @@ class TestDamage:
             (("results", 0, "attempt", "step"), "fly", "'fly' is none of resolve"),
             (("results", 0, "attempt", "target", "packed"), "zz", "hexadecimal"),
             (("results", 0, "attempt", "target", "packed"), "7f", "4 bytes"),
+            (
+                ("results", 0, "attempt", "target", "family"),
+                "vsock",
+                "tcp has no vsock",
+            ),
             (("results", 0, "snapshot", "sockets", 0, "local"), 1, "local: an object"),
+            (("results", 0, "snapshot", "sockets", 0, "family"), "unix", "has no unix"),
             (("results", 0, "snapshot", "observed_at"), 1e300, "is no time"),
             (("results", 0, "snapshot", "facts", "euid"), 10**30, "64 bits"),
         ],
@@ -240,6 +247,12 @@ class TestDamage:
         del whole["results"][0]["snapshot"]["facts"]["euid"]
         with pytest.raises(RecordingError, match=r"facts: it lacks one of euid"):
             recording.loads(json.dumps(whole))
+
+    def test_owner_that_inherited_and_is_nobody(self, whole: dict[str, Any]) -> None:
+        owner = whole["results"][0]["snapshot"]["sockets"][0]["owner"]
+        owner["traits"], owner["processes"] = ["inherited"], []
+        _, seen = recording.loads(json.dumps(whole))
+        assert conclude(seen[0]).causes
 
     def test_keys_of_a_later_version_are_left_alone(
         self, whole: dict[str, Any]
@@ -264,12 +277,18 @@ class TestDamage:
         dumps(report)
 
 
+_WORDS = sorted(
+    str(word)
+    for kind in vars(words).values()
+    if isinstance(kind, type) and issubclass(kind, StrEnum)
+    for word in kind
+)
 _VALUES = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-(1 << 70), 1 << 70),
     st.floats(),
-    st.sampled_from(["", "tcp", "udp", "unix", "inet", "inet6", "listen", "00" * 16]),
+    st.sampled_from(["", "00" * 16, *_WORDS]),
     st.text(max_size=8),
     st.just([]),
     st.just({}),

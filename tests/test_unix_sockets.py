@@ -508,6 +508,7 @@ class TestTargets:
             ("unix-datagram:/dev/log", "/dev/log", SocketType.DATAGRAM),
             ("unix-seqpacket:@x", "@x", SocketType.SEQPACKET),
             ("unix:@", "@", SocketType.STREAM),
+            ("unix:////a/b", "//a/b", SocketType.STREAM),
         ],
     )
     def test_forms(self, text: str, path: str, kind: SocketType) -> None:
@@ -518,6 +519,7 @@ class TestTargets:
         assert (target.path, target.protocol.type) == (path, kind)
         assert target.family is Family.UNIX
         assert request.requested == text
+        assert parse(target.text).packed == request.packed
 
     @pytest.mark.parametrize(
         ("given", "part"),

@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
+from bindcheck.errors import TargetError
 from bindcheck.records import record
+from bindcheck.target import parse
 from bindcheck.words import Protocol
 
 _WIDEST = 4096  # characters of a line that are searched, around the error
@@ -194,10 +196,14 @@ def _judged(match: re.Match[str], start: int, end: int) -> _Found | None:
     told = 0 if _BOUND.search(line[max(0, place - 60) : match.end()]) else 1
     if match.re is _PATH:
         path = match["path"] or match["listened"]
-        return _Found(path=path, rank=(told, distance))
+        return (
+            _Found(path=path, rank=(told, distance))
+            if _is_target(f"unix:{path}")
+            else None
+        )
     host, port = _host(match["host"]), match["port"]
     lead = line[max(0, place - 24) : match.start("host" if host else "port")]
-    if host is None or _NOT_OURS.search(lead) or (port.isdigit() and int(port) > 65535):
+    if host is None or _NOT_OURS.search(lead) or not _is_target(_written(host, port)):
         return None
     protocol = _protocol(line, place)
     return _Found(host=host, port=port, protocol=protocol, rank=(told, distance))
@@ -230,6 +236,14 @@ def _written(host: str, port: str) -> str:
     if not host:
         return port
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_target(text: str) -> bool:
+    try:
+        parse(text)
+    except TargetError:
+        return False
+    return True
 
 
 def _protocol(line: str, place: int) -> Protocol | None:

@@ -31,6 +31,7 @@ from bindcheck.model import (
 )
 from bindcheck.records import record
 from bindcheck.target import cid_text, name_text
+from bindcheck.walks import one_at_a_time
 from bindcheck.words import (
     UNIX_PROTOCOLS,
     Direction,
@@ -506,8 +507,10 @@ def find_owners(inodes: Sequence[int]) -> Scan:
     wanted = sorted(set(inodes))
     numbers = ffi.new("uint64_t[]", wanted)
     arrays = _OwnerArrays(len(wanted))
-    while lib.bc_find_owners(numbers, len(wanted), arrays.owners) == lib.BC_E_TRUNCATED:
-        arrays.grow()
+    asked = (numbers, len(wanted), arrays.owners)
+    with one_at_a_time():
+        while lib.bc_find_owners(*asked) == lib.BC_E_TRUNCATED:
+            arrays.grow()
     return arrays.scan()
 
 
@@ -530,9 +533,10 @@ def find_bound(port: int, known: Sequence[int]) -> BoundScan:
     capacity = 16
     while True:
         rows = ffi.new("bc_socket[]", capacity)
-        status = lib.bc_find_bound(
-            port, numbers, len(inodes), rows, capacity, count, scan
-        )
+        with one_at_a_time():
+            status = lib.bc_find_bound(
+                port, numbers, len(inodes), rows, capacity, count, scan
+            )
         if status != lib.BC_E_TRUNCATED:
             break
         capacity = 2 * count[0]

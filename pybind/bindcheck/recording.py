@@ -17,7 +17,7 @@ from bindcheck._version import __version__
 from bindcheck.errors import RecordingError
 from bindcheck.model import Context, Examination
 from bindcheck.records import replace
-from bindcheck.words import Family, Step
+from bindcheck.words import Family, Protocol, Step
 
 FORMAT = 1
 _KEY = "bindcheck_recording"
@@ -237,11 +237,33 @@ _NAMES = {
 }
 
 
+def _families_of(protocol: Protocol) -> tuple[Family | None, ...]:
+    """None is that of a name that was not resolved."""
+    if protocol.is_unix:
+        return (Family.UNIX,)
+    if protocol is Protocol.VSOCK:
+        return (Family.VSOCK,)
+    return (Family.INET, Family.INET6, None)
+
+
 def _check_addresses(seen: Examination, place: str) -> None:
-    """The bytes of an address are as many as its family has."""
+    """The bytes of an address are as many as its family has, which the protocol has."""
     snapshot = seen.snapshot
+    target = seen.attempt.target
+    families = _families_of(target.protocol)
+    for part, found in [
+        ("attempt.target", target.family),
+        *(
+            (f"snapshot.sockets[{i}]", row.family)
+            for i, row in enumerate(snapshot.sockets)
+        ),
+    ]:
+        if found not in families:
+            raise RecordingError(
+                f"{place}.{part}.family: {target.protocol} has no {found}"
+            )
     parts: list[tuple[str, Family | None, bytes]] = [
-        ("attempt.target", seen.attempt.target.family, seen.attempt.target.packed)
+        ("attempt.target", target.family, target.packed)
     ]
     for name in ("sockets", "addresses"):
         for index, one in enumerate(getattr(snapshot, name)):

@@ -137,16 +137,21 @@ def cid_text(cid: int) -> str:
 
 def make_unix_target(name: bytes, protocol: Protocol) -> Target:
     """Build the target of a unix socket; the empty name lets the system choose one."""
-    path = name_text(name) or "@"
     return Target(
-        text=f"{protocol}:{path}",
+        text=_unix_text(name, protocol),
         family=Family.UNIX,
         protocol=protocol,
         address=None,
         port=0,
         packed=name,
-        path=path,
+        path=name_text(name) or "@",
     )
+
+
+def _unix_text(name: bytes, protocol: Protocol) -> str:
+    path = name_text(name) or "@"
+    # The first two slashes are a URL's when it is read.
+    return f"{protocol}:{'//' if path.startswith('//') else ''}{path}"
 
 
 def make_vsock_target(request: Request) -> Target:
@@ -245,7 +250,7 @@ def _from_name(name: bytes, protocol: Protocol) -> Request:
             f"{name_text(name)!r}: the path of a socket does not end in '/'"
         )
     return Request(
-        requested=f"{protocol}:{name_text(name) or '@'}",
+        requested=_unix_text(name, protocol),
         host=None,
         port=0,
         protocol=protocol,

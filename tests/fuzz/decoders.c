@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * libFuzzer's entry for the decoder that BINDCHECK_FUZZ names. The first byte of an
- * input chooses the byte order, the variant and the port, the second one the room.
+ * libFuzzer's entry for the decoder that BINDCHECK_FUZZ names, and for the reading of a
+ * sockaddr.
  */
+#include "internal.h"
+
+#include <stdlib.h>
+
 int decoders_main(int argc, char **argv); /* not called */
 #define main decoders_main
 #include "../native/decoders.c"
@@ -10,35 +14,38 @@ int decoders_main(int argc, char **argv); /* not called */
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
-enum { CONTROL = 2, IN_GOLDEN_FILES = 8080 };
-
-static size_t chosen(void)
+/* What was read of a sockaddr is written as one that reads the same. */
+static void sockaddr(const uint8_t *bytes, size_t length)
 {
-    const char *name = getenv("BINDCHECK_FUZZ");
-    for (size_t i = 0; name != NULL && i < sizeof DECODERS / sizeof DECODERS[0]; i++) {
-        size_t length = strlen(name);
-        if (strncmp(DECODERS[i].name, name, length) == 0 &&
-            DECODERS[i].name[length] == '-') {
-            return i;
+    struct sockaddr *given = malloc(length > 0 ? length : 1);
+    struct sockaddr_storage written;
+    bc_endpoint first, second;
+    if (given == NULL) {
+        abort();
+    }
+    memcpy(given, bytes, length);
+    if (bc__from_sockaddr(given, (bc__length)length, &first) != 0) {
+        bc__length size = bc__to_sockaddr(&first, &written);
+        if (size == 0 || size > length ||
+            bc__from_sockaddr((struct sockaddr *)&written, size, &second) == 0 ||
+            memcmp(&first, &second, sizeof first) != 0) {
+            abort();
         }
     }
-    fprintf(stderr, "BINDCHECK_FUZZ names no decoder\n");
-    exit(2);
+    free(given);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
-    static const char *const VARIANTS[] = {"tcp4", "tcp6",   "udp4",   "udp6",
-                                           "tcp4", "bound4", "bound6", "udp6"};
-    job of = {.prints = 0};
-    if (length < CONTROL) {
-        return 0;
+    const char *name = getenv("BINDCHECK_FUZZ");
+    size_t decoder = decoder_named(name == NULL ? "" : name, '\0');
+    if (decoder < COUNT) {
+        decode_fuzzed(decoder, bytes, length);
+    } else if (name != NULL && strcmp(name, "sockaddr") == 0) {
+        sockaddr(bytes, length);
+    } else {
+        (void)fprintf(stderr, "BINDCHECK_FUZZ names no decoder\n");
+        exit(2);
     }
-    of.bytes = bytes + CONTROL;
-    of.big_endian = bytes[0] & 1;
-    of.port = (bytes[0] & 2) != 0 ? IN_GOLDEN_FILES : 0;
-    of.variant = VARIANTS[bytes[0] >> 2 & 7];
-    of.capacity = bytes[1];
-    run(chosen(), of, length - CONTROL);
     return 0;
 }

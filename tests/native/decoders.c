@@ -6,6 +6,7 @@
  *   decoders FILE...           prints what is decoded, a row a line
  *   decoders --check FILE...   decodes every beginning of each file, and each with some
  *                              bytes changed; prints how often
+ *   decoders --fuzzed DECODER FILE...   decodes what a fuzzer made (tests/fuzz)
  */
 #include "bindcheck.h"
 #include "decode/procargs.h"
@@ -14,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROWS = 64, LARGEST = 1 << 20, ROUNDS = 500 };
+enum { ROWS = 64, LARGEST = 1 << 20, ROUNDS = 500, CONTROL = 2, KNOWN_PORT = 8080 };
 
 typedef struct {
     const uint8_t *bytes;
@@ -316,18 +317,20 @@ static const struct {
     const char *name;
     void (*run)(const job *of);
 } DECODERS[] = {
-    {"sock_diag-", sock_diag},
-    {"unix_diag-", unix_diag},
-    {"procnet-", procnet},
-    {"procstat-", procstat},
-    {"uring_files-", uring_files},
-    {"rtnl_link-", rtnl_link},
-    {"pcblist-", pcblist},
-    {"port_bitmap-", port_bitmap},
-    {"procargs-", procargs},
-    {"ip_helper-", ip_helper},
-    {"excluded_range-", excluded_range},
+    {"sock_diag", sock_diag},
+    {"unix_diag", unix_diag},
+    {"procnet", procnet},
+    {"procstat", procstat},
+    {"uring_files", uring_files},
+    {"rtnl_link", rtnl_link},
+    {"pcblist", pcblist},
+    {"port_bitmap", port_bitmap},
+    {"procargs", procargs},
+    {"ip_helper", ip_helper},
+    {"excluded_range", excluded_range},
 };
+
+enum { COUNT = sizeof DECODERS / sizeof DECODERS[0] };
 
 static unsigned long decoded;
 
@@ -374,49 +377,107 @@ static void check(size_t decoder, job of, uint8_t *bytes)
     }
 }
 
+/* The decoder that a text names up to `end`, or COUNT. */
+static size_t decoder_named(const char *text, char end)
+{
+    size_t i = 0;
+    for (; i < COUNT; i++) {
+        size_t length = strlen(DECODERS[i].name);
+        if (strncmp(text, DECODERS[i].name, length) == 0 && text[length] == end) {
+            break;
+        }
+    }
+    return i;
+}
+
+/* The first byte chooses the byte order, the port and the variant, the second one the
+ * room. */
+static void decode_fuzzed(size_t decoder, const uint8_t *bytes, size_t length)
+{
+    static const char *const VARIANTS[] = {"tcp4", "tcp6",   "udp4",   "udp6",
+                                           "tcp4", "bound4", "bound6", "udp6"};
+    job of = {.prints = 0};
+    if (length < CONTROL) {
+        return;
+    }
+    of.bytes = bytes + CONTROL;
+    of.big_endian = bytes[0] & 1;
+    of.port = (bytes[0] & 2) != 0 ? KNOWN_PORT : 0;
+    of.variant = VARIANTS[bytes[0] >> 2 & 7];
+    of.capacity = bytes[1];
+    run(decoder, of, length - CONTROL);
+}
+
+/* How many bytes a file has; LARGEST + 1 where it cannot be read. */
+static size_t read_whole(const char *path, uint8_t *bytes)
+{
+    FILE *file = fopen(path, "rb");
+    size_t length;
+    if (file == NULL) {
+        (void)fprintf(stderr, "%s cannot be read\n", path);
+        return LARGEST + 1;
+    }
+    length = fread(bytes, 1, LARGEST, file);
+    (void)fclose(file);
+    return length;
+}
+
 static int decode_file(const char *path, int checks)
 {
     static uint8_t bytes[LARGEST];
     const char *slash = strrchr(path, '/');
     const char *name = slash == NULL ? path : slash + 1;
-    FILE *file = fopen(path, "rb");
+    size_t decoder = decoder_named(name, '-');
     job of = {.bytes = bytes, .capacity = ROWS, .prints = 1};
 
-    if (file == NULL) {
-        (void)fprintf(stderr, "%s cannot be read\n", path);
+    if (decoder == COUNT) {
+        (void)fprintf(stderr, "%s: no decoder has this name\n", name);
         return 1;
     }
-    of.length = fread(bytes, 1, sizeof bytes, file);
-    (void)fclose(file);
-    of.big_endian = strstr(name, "-be.") != NULL;
-    for (size_t i = 0; i < sizeof DECODERS / sizeof DECODERS[0]; i++) {
-        size_t prefix = strlen(DECODERS[i].name);
-        if (strncmp(name, DECODERS[i].name, prefix) != 0) {
-            continue;
-        }
-        of.variant = name + prefix;
-        if (checks) {
-            check(i, of, bytes);
-            of.big_endian = !of.big_endian;
-            check(i, of, bytes);
-        } else {
-            printf("%s\n", name);
-            run(i, of, of.length);
-        }
-        return 0;
+    of.length = read_whole(path, bytes);
+    if (of.length > LARGEST) {
+        return 1;
     }
-    (void)fprintf(stderr, "%s: no decoder has this name\n", name);
-    return 1;
+    of.big_endian = strstr(name, "-be.") != NULL;
+    of.variant = name + strlen(DECODERS[decoder].name) + 1;
+    if (checks) {
+        check(decoder, of, bytes);
+        of.big_endian = !of.big_endian;
+        check(decoder, of, bytes);
+    } else {
+        printf("%s\n", name);
+        run(decoder, of, of.length);
+    }
+    return 0;
+}
+
+static int decode_fuzzed_files(const char *decoder, int count, char **paths)
+{
+    static uint8_t bytes[LARGEST];
+    size_t chosen = decoder_named(decoder, '\0');
+    if (chosen == COUNT) {
+        (void)fprintf(stderr, "%s: no decoder has this name\n", decoder);
+        return 1;
+    }
+    for (int i = 0; i < count; i++) {
+        size_t length = read_whole(paths[i], bytes);
+        if (length > LARGEST) {
+            return 1;
+        }
+        decode_fuzzed(chosen, bytes, length);
+    }
+    return 0;
 }
 
 int main(int argc, char **argv)
 {
     int checks = argc > 1 && strcmp(argv[1], "--check") == 0;
-    int failed = 0;
-    for (int i = 1 + checks; i < argc; i++) {
+    int fuzzed = argc > 2 && strcmp(argv[1], "--fuzzed") == 0;
+    int failed = fuzzed ? decode_fuzzed_files(argv[2], argc - 3, argv + 3) : 0;
+    for (int i = 1 + checks; i < argc && !fuzzed; i++) {
         failed |= decode_file(argv[i], checks);
     }
-    if (checks) {
+    if (checks || fuzzed) {
         printf("decoded %lu\n", decoded);
     }
     return failed;

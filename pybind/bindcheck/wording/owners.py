@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def owner_lines(owner: Owner, snapshot: Snapshot, port: int) -> list[str]:
     """Say what is known of an owner, a line each."""
     lines = []
-    if Trait.INHERITED in owner.traits:
+    if Trait.INHERITED in owner.traits and owner.processes:
         lines.append(_inherited_line(owner))
     for process in owner.processes[:3]:
         lines.append(_process_line(process, snapshot))
