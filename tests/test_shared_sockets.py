@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import bindcheck
 from bindcheck import native
-from tests.support import needs
+from tests.support import Holder, needs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="needs Linux"),
@@ -129,3 +130,31 @@ def test_a_holder_that_moves_its_descriptor() -> None:
                 assert (keeper, number) in found
         os.close(null)
         os.close(elsewhere)
+
+
+@needs("root")
+def test_who_borrowed_it_for_a_moment_is_not_named(
+    monkeypatch: pytest.MonkeyPatch, make_holder: Callable[..., Holder]
+) -> None:
+    """As another diagnosis does, which is kept from running before it gives it back."""
+    owner, borrower = make_holder(), make_holder()
+    port = owner.bind(listen=True)
+    number = owner.run("result = kept['main'].fileno()")
+    borrower.run(
+        "import ctypes\n"
+        f"process = os.pidfd_open({owner.pid})\n"
+        f"kept['borrowed'] = ctypes.CDLL(None).syscall(438, process, {number}, 0)"
+    )
+    real = native.find_owners
+
+    def then_it_is_given_back(inodes: Sequence[int]) -> native.Scan:
+        scan = real(inodes)
+        assert {one.pid for one in scan.holders} == {owner.pid, borrower.pid}
+        borrower.run("os.close(kept['borrowed'])")
+        return scan
+
+    monkeypatch.setattr(native, "find_owners", then_it_is_given_back)
+    (found,) = bindcheck.diagnose(("127.0.0.1", port))
+    (blocker,) = found.blockers
+    assert [one.pid for one in blocker.owner.processes] == [owner.pid]
+    assert blocker.socket.reuse_address is not None

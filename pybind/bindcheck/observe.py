@@ -10,6 +10,7 @@ import time
 from functools import partial
 
 from bindcheck import native
+from bindcheck.borrowers import without_borrowers
 from bindcheck.cgroups import cgroup_mount, cgroup_path, own_cgroup
 from bindcheck.machine import (
     CAPABILITIES,
@@ -287,7 +288,7 @@ class Observer:
         known = {row.inode for row in snapshot.sockets if row.owner is not NO_OWNER}
         if not inodes - known:
             return snapshot
-        scan = native.find_owners(sorted(inodes))
+        scan = without_borrowers(native.find_owners(sorted(inodes)))
         self._kernel_ports = None
         found = _name_hidden(self._owned(snapshot.sockets, inodes, scan))
         rows = []
