@@ -14,7 +14,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from load import PORT, Load, loaded, private_network
+from load import PORT, Load, loaded, private_network, refresh
 
 POINTS = {
     "idle": Load(),
@@ -49,10 +49,11 @@ BASE = {"ss, all": "bindcheck list"}  # all others are compared with "bindcheck"
 
 @dataclass(frozen=True)
 class Spent:
-    """Milliseconds of whole processes, medians."""
+    """Milliseconds of whole processes, and the most MiB that they had; medians."""
 
     wall: float
     processor: float
+    memory: float
 
 
 def main() -> None:
@@ -72,14 +73,17 @@ def measure(load: Load, rounds: int, *names: str) -> dict[str, Spent]:
     there = {name: PEERS[name] for name in names or PEERS}
     there = {name: line for name, line in there.items() if shutil.which(line[0])}
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each start compiles again
+    rows = []
     with loaded(load):
-        rows = [
-            {name: run(line) for name, line in there.items()} for _ in range(rounds + 1)
-        ][1:]  # the first one warms up
+        for _ in range(rounds + 1):
+            refresh(load)
+            rows.append({name: run(line) for name, line in there.items()})
+    del rows[0]  # it warmed up
     return {
         name: Spent(
             statistics.median(row[name].wall for row in rows),
             statistics.median(row[name].processor for row in rows),
+            statistics.median(row[name].memory for row in rows),
         )
         for name in there
     }
@@ -93,7 +97,8 @@ def run(line: tuple[str, ...]) -> Spent:
     )
     _, _, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - begun
-    return Spent(wall * 1000, (usage.ru_utime + usage.ru_stime) * 1000)
+    processor = usage.ru_utime + usage.ru_stime
+    return Spent(wall * 1000, processor * 1000, usage.ru_maxrss / 1024)
 
 
 def table(found: dict[str, Spent]) -> str:

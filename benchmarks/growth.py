@@ -14,7 +14,7 @@ DESCRIPTORS = {
     for processes in (500, 1000, 2000, 4000)
 }
 SOCKETS = {
-    count: Load(time_waits=count // 2, connections=count // 4)
+    count: Load(processes=20, time_waits=count // 2, connections=count // 4)
     for count in (10_000, 20_000, 40_000, 80_000)
 }
 AXES = {"descriptors": DESCRIPTORS, "sockets": SOCKETS}
@@ -33,12 +33,13 @@ def measured(loads: dict[int, Load], rounds: int) -> dict[int, dict[str, Spent]]
 
 
 def table(found: dict[int, dict[str, Spent]]) -> str:
-    """A table in Markdown: milliseconds of wall time."""
+    """A table in Markdown: wall time, and the memory of ours."""
     names = list(next(iter(found.values())))
-    lines = [f"| | {' | '.join(names)} |", f"|---:|{'---:|' * len(names)}"]
+    head = [*(f"{name}, ms" for name in names), "bindcheck, MiB"]
+    lines = [f"| | {' | '.join(head)} |", f"|---:|{'---:|' * len(head)}"]
     for size, spent in found.items():
         times = " | ".join(f"{spent[name].wall:.1f}" for name in names)
-        lines.append(f"| {size:,} | {times} |")
+        lines.append(f"| {size:,} | {times} | {spent['bindcheck'].memory:.1f} |")
     return "\n".join(lines)
 
 

@@ -46,7 +46,7 @@ def main() -> None:
         if given.write:
             draw(axis, sizes)
             picture = f"\n\n![time over {axis}](benchmarks-{axis}.svg)"
-        parts.append(f"## Growth with {axis}, ms\n\n{growth.table(sizes)}{picture}")
+        parts.append(f"## Growth with {axis}\n\n{growth.table(sizes)}{picture}")
     whole = "\n\n".join(parts) + "\n"
     print(whole)
     if given.write:
