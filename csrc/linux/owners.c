@@ -52,7 +52,7 @@ static int wanted(const bc__scan *scan, const struct stat *file, uint64_t *inode
 /* Whether a descriptor folder may be read is asked of its entries, not of the folder:
  * without CAP_SYS_RESOURCE even uid 0 may list what it may not stat. Anything but "it
  * is gone" hides something: a lack of rights, or of descriptors of our own. */
-static int hides_something(bc__scan *scan, int error)
+int bc__hides_something(bc__scan *scan, int error)
 {
     if (error == EMFILE || error == ENFILE) {
         scan->owners->exhausted = 1;
@@ -68,7 +68,7 @@ int bc__scan_descriptors(bc__scan *scan, int process, const char *path, int32_t 
     DIR *directory = NULL;
     int handle = openat(process, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (handle < 0) {
-        return hides_something(scan, errno) ? -1 : 0;
+        return bc__hides_something(scan, errno) ? -1 : 0;
     }
     if (scan->sized) {
         struct stat folder;
@@ -89,7 +89,7 @@ int bc__scan_descriptors(bc__scan *scan, int process, const char *path, int32_t 
             continue;
         }
         if (fstatat(handle, entry->d_name, &file, 0) != 0) {
-            if (hides_something(scan, errno)) {
+            if (bc__hides_something(scan, errno)) {
                 status = -1;
                 break;
             }
@@ -98,7 +98,9 @@ int bc__scan_descriptors(bc__scan *scan, int process, const char *path, int32_t 
         if (wanted(scan, &file, &inode)) {
             int32_t fd = (int32_t)strtol(entry->d_name, NULL, 10);
             const bc__descriptor descriptor = {process, pid, tid, fd, inode};
-            scan->found(scan, &descriptor);
+            if (scan->found(scan, &descriptor) != 0) {
+                status = -1;
+            }
         }
     }
     (void)closedir(directory);
@@ -131,7 +133,7 @@ static void scan_process(bc__scan *scan, int32_t pid)
     int process = open_process(scan, pid);
     if (process < 0) {
         /* hidepid=1 refuses the folder itself; ENOENT: gone. */
-        if (hides_something(scan, errno)) {
+        if (bc__hides_something(scan, errno)) {
             scan->owners->seen++;
             scan->owners->unreadable++;
         }
@@ -154,6 +156,7 @@ static void look_deeper(bc__scan *scan, int32_t pid)
 {
     int process = open_process(scan, pid);
     if (process < 0) {
+        (void)bc__hides_something(scan, errno);
         return;
     }
     if (!scan->compares) {
@@ -237,7 +240,9 @@ static int learn(bc__scan *scan, int32_t self)
     struct stat file;
     int status = -1;
     int own = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (own >= 0 && fstat(own, &file) == 0) {
+    if (own < 0) {
+        (void)bc__hides_something(scan, errno);
+    } else if (fstat(own, &file) == 0) {
         scan->socket_device = file.st_dev;
         status = 0;
     }
@@ -277,6 +282,7 @@ int bc__walk(bc__scan *scan)
 
     scan->proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (scan->proc < 0) {
+        (void)bc__hides_something(scan, errno);
         return -1;
     }
     directory = fdopendir(scan->proc);
@@ -325,7 +331,7 @@ int bc_read_process(int32_t pid, bc_owners *owners)
     }
     owners->available = 1;
     owners->seen = 1;
-    bc__add_process(&scan, process, pid);
+    (void)bc__add_process(&scan, process, pid);
     (void)close(process);
     if (owners->process_count == 0) {
         return BC_E_SYSTEM;

@@ -21,8 +21,8 @@ typedef struct {
 } bc__descriptor;
 
 struct bc__scan {
-    /* Called for each wanted descriptor. */
-    void (*found)(bc__scan *scan, const bc__descriptor *descriptor);
+    /* Called for each wanted descriptor; -1 when its process could not be read. */
+    int (*found)(bc__scan *scan, const bc__descriptor *descriptor);
     void *context;
     const uint64_t *inodes; /* ascending */
     size_t inode_count;
@@ -49,6 +49,10 @@ void bc__visit_all(bc__scan *scan, const bc__pids *pids, bc__visit visit);
 int bc__walk(bc__scan *scan);
 void bc__reset_owners(bc_owners *owners);
 
+/* Whether an error of a look-up hides something: not when what was looked up is gone.
+ * Remembers when it was for want of descriptors of our own. */
+int bc__hides_something(bc__scan *scan, int error);
+
 /* Whether an inode is among those that are looked for. */
 int bc__is_wanted(const bc__scan *scan, uint64_t inode);
 
@@ -63,7 +67,7 @@ int bc__scan_threads(bc__scan *scan, int process, int32_t pid);
 /* Whether two threads or processes share their descriptors. */
 int bc__same_table(int32_t left, int32_t right);
 
-/* The folder task/ of a process with several threads, else NULL. */
+/* The folder task/ of a process with several threads, else NULL with errno 0. */
 DIR *bc__open_threads(int process);
 
 /* Look at what a process has registered with io_uring. (io_uring.c) */
@@ -73,9 +77,10 @@ void bc__scan_rings(bc__scan *scan, int process, int32_t pid);
 uint8_t bc__waits(const bc__descriptor *descriptor);
 int8_t bc__close_on_exec(const bc__descriptor *descriptor);
 
-/* Record a descriptor that matched, and its process when it is new. */
-void bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor);
-void bc__add_process(bc__scan *scan, int process, int32_t pid);
+/* Record a descriptor that matched, and its process when it is new. Both return 0, or
+ * -1 when the process could not be read. */
+int bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor);
+int bc__add_process(bc__scan *scan, int process, int32_t pid);
 
 /* A duplicate of a descriptor (pidfd_getfd(2), Linux 5.6; needs ptrace access mode
  * PTRACE_MODE_ATTACH_REALCREDS), or -1. To be closed at once: while it is open the

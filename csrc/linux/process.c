@@ -139,7 +139,7 @@ static void describe(bc_owners *owners, int process, const bc_proc_stat *stat,
     }
 }
 
-void bc__add_process(bc__scan *scan, int process, int32_t pid)
+int bc__add_process(bc__scan *scan, int process, int32_t pid)
 {
     bc_owners *owners = scan->owners;
     bc_process facts;
@@ -147,8 +147,11 @@ void bc__add_process(bc__scan *scan, int process, int32_t pid)
     uint8_t text[1024];
     ssize_t length = bc__read_file(process, "stat", text, sizeof text);
 
+    if (length < 0 && bc__hides_something(scan, errno)) {
+        return -1;
+    }
     if (length <= 0 || bc_decode_proc_stat(text, (size_t)length, &stat) != BC_OK) {
-        return; /* gone */
+        return 0; /* gone */
     }
     memset(&facts, 0, sizeof facts);
     facts.pid = pid;
@@ -157,6 +160,7 @@ void bc__add_process(bc__scan *scan, int process, int32_t pid)
         owners->processes[owners->process_count] = facts;
     }
     owners->process_count++;
+    return 0;
 }
 
 static int32_t read_option(int handle, int level, int option)
@@ -237,7 +241,7 @@ static int options_known(const bc_owners *owners, uint64_t inode)
     return 0;
 }
 
-void bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
+int bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
 {
     bc_owners *owners = scan->owners;
     bc_holder holder;
@@ -272,7 +276,5 @@ void bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
     for (size_t i = 0; i < owners->process_count && i < owners->process_capacity; i++) {
         known |= owners->processes[i].pid == holder.pid;
     }
-    if (!known) {
-        bc__add_process(scan, descriptor->process, holder.pid);
-    }
+    return known ? 0 : bc__add_process(scan, descriptor->process, holder.pid);
 }

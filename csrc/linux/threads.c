@@ -9,6 +9,7 @@
 #include "owners.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -28,6 +29,7 @@ DIR *bc__open_threads(int process)
     struct stat folder;
     DIR *directory = NULL;
     int tasks = -1;
+    errno = 0;
     /* Most processes have one thread: for them this is all. */
     if (fstatat(process, "task", &folder, 0) != 0 || folder.st_nlink <= LINKS_OF_ONE) {
         return NULL;
@@ -50,7 +52,7 @@ int bc__scan_threads(bc__scan *scan, int process, int32_t pid)
     int status = 0;
     DIR *directory = bc__open_threads(process);
     if (directory == NULL) {
-        return 0;
+        return errno != 0 && bc__hides_something(scan, errno) ? -1 : 0;
     }
     while ((entry = readdir(directory)) != NULL) {
         int32_t tid = (int32_t)strtol(entry->d_name, NULL, 10);
