@@ -60,6 +60,12 @@ int bc__hides_something(bc__scan *scan, int error)
     return error != ENOENT && error != ESRCH;
 }
 
+struct dirent *bc__next_entry(DIR *directory)
+{
+    errno = 0;
+    return readdir(directory);
+}
+
 int bc__scan_descriptors(bc__scan *scan, int process, const char *path, int32_t pid,
                          int32_t tid)
 {
@@ -82,7 +88,7 @@ int bc__scan_descriptors(bc__scan *scan, int process, const char *path, int32_t 
         (void)close(handle);
         return -1;
     }
-    while ((entry = readdir(directory)) != NULL) {
+    while ((entry = bc__next_entry(directory)) != NULL) {
         struct stat file;
         uint64_t inode = 0;
         if (entry->d_name[0] == '.') {
@@ -102,6 +108,9 @@ int bc__scan_descriptors(bc__scan *scan, int process, const char *path, int32_t 
                 status = -1;
             }
         }
+    }
+    if (entry == NULL && errno != 0 && bc__hides_something(scan, errno)) {
+        status = -1;
     }
     (void)closedir(directory);
     return status;
@@ -168,7 +177,7 @@ static void look_deeper(bc__scan *scan, int32_t pid)
     (void)close(process);
 }
 
-/* All processes but one; 0, or -1 without memory. */
+/* All processes but one; 0, or -1 without memory or where they may not be listed. */
 static int list_processes(DIR *directory, int32_t skip, bc__pids *out)
 {
     size_t capacity = 0;
@@ -176,7 +185,7 @@ static int list_processes(DIR *directory, int32_t skip, bc__pids *out)
     out->pids = NULL;
     out->count = 0;
     rewinddir(directory);
-    while ((entry = readdir(directory)) != NULL) {
+    while ((entry = bc__next_entry(directory)) != NULL) {
         int32_t pid = (int32_t)strtol(entry->d_name, NULL, 10);
         if (!is_number(entry->d_name) || pid == skip) {
             continue;
@@ -192,6 +201,10 @@ static int list_processes(DIR *directory, int32_t skip, bc__pids *out)
             capacity = more;
         }
         out->pids[out->count++] = pid;
+    }
+    if (errno != 0) {
+        free(out->pids);
+        return -1;
     }
     return 0;
 }

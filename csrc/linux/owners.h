@@ -53,6 +53,9 @@ void bc__reset_owners(bc_owners *owners);
  * Remembers when it was for want of descriptors of our own. */
 int bc__hides_something(bc__scan *scan, int error);
 
+/* The next entry of a folder, or NULL: with errno 0 at its end. */
+struct dirent *bc__next_entry(DIR *directory);
+
 /* Whether an inode is among those that are looked for. */
 int bc__is_wanted(const bc__scan *scan, uint64_t inode);
 

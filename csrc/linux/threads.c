@@ -54,7 +54,7 @@ int bc__scan_threads(bc__scan *scan, int process, int32_t pid)
     if (directory == NULL) {
         return errno != 0 && bc__hides_something(scan, errno) ? -1 : 0;
     }
-    while ((entry = readdir(directory)) != NULL) {
+    while ((entry = bc__next_entry(directory)) != NULL) {
         int32_t tid = (int32_t)strtol(entry->d_name, NULL, 10);
         char path[64];
         if (tid <= 0 || tid == pid) {
@@ -69,6 +69,9 @@ int bc__scan_threads(bc__scan *scan, int process, int32_t pid)
         if (bc__scan_descriptors(scan, process, path, pid, tid) != 0) {
             status = -1;
         }
+    }
+    if (errno != 0 && bc__hides_something(scan, errno)) {
+        status = -1;
     }
     (void)closedir(directory);
     return status;
