@@ -186,7 +186,9 @@ uint32_t bc__bound_device(int handle)
 static void read_options(int handle, bc_holder *out)
 {
     int32_t family = read_option(handle, SOL_SOCKET, SO_DOMAIN);
-
+    if (family < 0) {
+        return; /* a system call filter */
+    }
     out->reuse_address = (int8_t)(read_option(handle, SOL_SOCKET, SO_REUSEADDR) > 0);
     out->reuse_port = (int8_t)(read_option(handle, SOL_SOCKET, SO_REUSEPORT) > 0);
     if (family == AF_INET6) {
