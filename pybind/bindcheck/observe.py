@@ -325,8 +325,9 @@ class Observer:
         """
         import _socket
 
-        own = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+        own = None
         try:
+            own = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
             own.bind(("127.0.0.1", 0))
             rows = native.list_sockets(Protocol.TCP, own.getsockname()[1]).sockets
             inode = os.fstat(own.fileno()).st_ino
@@ -334,7 +335,8 @@ class Observer:
         except OSError:
             return False
         finally:
-            own.close()
+            if own is not None:
+                own.close()
 
     def name_of(self, uid: int | None) -> str | None:
         """The name of a user, also of one that has no id in this user namespace."""
