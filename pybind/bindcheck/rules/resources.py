@@ -25,10 +25,15 @@ def exhausted(name: str | None) -> CauseCode | None:
 
 
 def is_our_own_limit(attempt: Attempt) -> bool:
-    """Without a socket or a look-up nothing was learnt about the address."""
+    """Whether nothing was learnt about the address.
+
+    Without a socket or a look-up; getsockname() comes when the address is bound.
+    """
     before_bind = attempt.step in (Step.RESOLVE, Step.SOCKET)
     name = attempt.error.symbol if attempt.error else None
-    return before_bind and exhausted(name) is not None
+    return attempt.step is Step.GETSOCKNAME or (
+        before_bind and exhausted(name) is not None
+    )
 
 
 @record(frozen=True, slots=True)
