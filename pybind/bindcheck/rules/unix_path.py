@@ -110,7 +110,7 @@ def decide(
     verdict = Verdict.BINDABLE if attempt.ok or came_free else Verdict.BLOCKED
     if came_free:
         verdict = Verdict.TRANSIENT
-    elif is_our_own_limit(attempt):
+    elif attempt.ok is None or is_our_own_limit(attempt):
         verdict = Verdict.UNKNOWN
     return Diagnosis(
         requested=requested,
