@@ -22,7 +22,7 @@ collect_ignore = [
         ("darwin", "darwin"),
         ("darwin_backend", "darwin"),
         ("windows", "win32"),
-        *((f"faults_{fault}", "linux") for fault in ("descriptors",)),
+        *((f"faults_{fault}", "linux") for fault in ("descriptors", "filters")),
     )
     if sys.platform != system
 ]

@@ -32,7 +32,7 @@ def starved(arguments: list[str], spare: int) -> Asked:
         resource.setrlimit(resource.RLIMIT_NOFILE, (_STANDARD + spare, hard))
 
     asked = ask(arguments, limit)
-    assert asked.left == frozenset()
+    assert asked.after.left == frozenset()
     return asked
 
 
