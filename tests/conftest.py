@@ -22,7 +22,10 @@ collect_ignore = [
         ("darwin", "darwin"),
         ("darwin_backend", "darwin"),
         ("windows", "win32"),
-        *((f"faults_{fault}", "linux") for fault in ("descriptors", "filters")),
+        *(
+            (f"faults_{fault}", "linux")
+            for fault in ("descriptors", "filters", "netlink")
+        ),
     )
     if sys.platform != system
 ]
