@@ -16,6 +16,7 @@ _CODES = {
     "ENFILE": CauseCode.DESCRIPTOR_LIMIT,
     "ENOMEM": CauseCode.NO_MEMORY,
     "ENOBUFS": CauseCode.NO_MEMORY,
+    "EAI_MEMORY": CauseCode.NO_MEMORY,
 }
 
 
