@@ -14,7 +14,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.support.child import import_everything
+from tests.support.child import Result, import_everything
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,11 +79,20 @@ def run_in_child(
     *,
     seconds: float = 60.0,
 ) -> list[Answer]:
-    """Run commands in a child after `prepare`.
+    """Run commands in a child after `prepare`; see call_in_child()."""
 
-    The child has the standard descriptors and one more, 3. `seconds` are a net under a
-    test that would not end. What is imported when it is first needed is to be imported
-    before: run the commands once with run_here().
+    def run_them() -> list[Answer]:
+        prepare()
+        return [run_here(one) for one in commands]
+
+    return call_in_child(run_them, seconds=seconds)
+
+
+def call_in_child(function: Callable[[], Result], *, seconds: float = 60.0) -> Result:
+    """Call a function in a child that has the standard descriptors and one more, 3.
+
+    `seconds` are a net under a test that would not end. What is imported when it is
+    first needed is to be imported before: run the commands once with run_here().
     """
     import_everything()
     reader, writer = os.pipe()
@@ -91,7 +100,7 @@ def run_in_child(
     if pid == 0:
         os.dup2(writer, _PIPE)
         os.closerange(_PIPE + 1, 1 << 16)
-        os.write(_PIPE, _answers(commands, prepare))
+        os.write(_PIPE, _result_of(function))
         os._exit(0)
     os.close(writer)
     raw = bytearray()
@@ -110,19 +119,18 @@ def run_in_child(
     return result  # type: ignore[no-any-return]
 
 
-def _answers(commands: Sequence[Sequence[str]], prepare: Callable[[], object]) -> bytes:
+def _result_of(function: Callable[[], object]) -> bytes:
     try:
-        prepare()
-        return pickle.dumps((True, [run_here(one) for one in commands]))
+        return pickle.dumps((True, function()))
     except BaseException:  # noqa: BLE001 - all of it goes to the parent
         return pickle.dumps((False, traceback.format_exc()))
 
 
-def run_here(arguments: Sequence[str]) -> Answer:
+def run_here(arguments: Sequence[str], err: io.StringIO | None = None) -> Answer:
     """Run the command in this process."""
     from bindcheck.cli.main import run
 
-    out, err = io.StringIO(), io.StringIO()
+    out, err = io.StringIO(), err or io.StringIO()
     open_before = _descriptors()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = run(arguments)
