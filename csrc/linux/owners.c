@@ -85,8 +85,10 @@ int bc__scan_descriptors(bc__scan *scan, int process, const char *path, int32_t 
     }
     directory = fdopendir(handle);
     if (directory == NULL) {
+        /* It asks for the size, which is not told of a process that is gone. */
+        status = bc__hides_something(scan, errno) ? -1 : 0;
         (void)close(handle);
-        return -1;
+        return status;
     }
     while ((entry = bc__next_entry(directory)) != NULL) {
         struct stat file;
