@@ -2,9 +2,10 @@
  *
  * For LD_PRELOAD: the program stops before its first look-up of PAUSE_AT, tells so by a
  * byte into the descriptor PAUSE_TELL and goes on with one from PAUSE_WAIT. PAUSE_AT is
- * a whole path, or "pidfd_open" or "pidfd_getfd".
+ * a whole path, "fdopendir " and one, or "pidfd_open" or "pidfd_getfd".
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -61,6 +62,18 @@ int fstatat(int folder, const char *path, struct stat *out, int flags)
 {
     pause_at_path(folder, path);
     return REAL(fstatat)(folder, path, out, flags);
+}
+
+DIR *fdopendir(int handle)
+{
+    char link[32];
+    char what[PATH_MAX] = "fdopendir ";
+    size_t used = strlen(what);
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", handle);
+    if (readlink(link, what + used, sizeof what - used - 1) > 0) {
+        pause_at(what);
+    }
+    return REAL(fdopendir)(handle);
 }
 
 long syscall(long number, ...)
