@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
 
-_FAULTS = ("descriptors", "filters", "memory", "netlink", "signals", "vanishing")
+_FAULTS = (
+    *("churn", "descriptors", "filters", "memory", "netlink", "signals", "vanishing"),
+)
 # What is about one system is collected there alone.
 collect_ignore = [
     f"test_{name}.py"
