@@ -20,6 +20,8 @@ nox.needs_version = ">=2026.4"
 nox.options.sessions = ["lint", "types", "tests"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
+OLDEST_PYTHON = PYPROJECT["project"]["requires-python"].removeprefix(">=")
+LOCKS = Path(".github", "requirements")
 
 FILES = run_path("csrc/sources.py")
 COMPILERS = {
@@ -83,14 +85,14 @@ SANITIZERS = "address,undefined"
 @nox.session
 def tests(session: nox.Session) -> None:
     """Install the package and run its tests; arguments go to pytest."""
-    session.install(".[test]")
+    install_project(session, "test")
     session.run("pytest", "tests", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, spelling, metadata, the C warnings and the workflows."""
-    install_group(session, "lint")
+    install(session, "lint")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("codespell")
@@ -104,15 +106,16 @@ def lint(session: nox.Session) -> None:
             session.run(*check, *c_files(system), external=True)
     analysed = c_files(sys.platform)
     session.run("clang-tidy", "--quiet", *analysed, "--", "-std=c11", "-Icsrc")
-    site = "--ignore=checks/test_docs.py"  # `docs` builds it
-    session.run("pytest", "-p", "no:cacheprovider", site, "checks")
+    # `docs` and `reproducible` build what these look at.
+    built = ("--ignore=checks/test_docs.py", "--ignore=checks/test_archives.py")
+    session.run("pytest", "-p", "no:cacheprovider", *built, "checks")
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the site of docs/ into build/docs, and try its links and its search."""
-    session.install(".")  # its docstrings are a part of the site
-    install_group(session, "docs")
+    # Its docstrings are a part of the site.
+    install_project(session, "docs", what=".")
     out = Path("build", "docs")
     shutil.rmtree(out, ignore_errors=True)
     options = ("-W", "--keep-going", "-q", "-E", "-d", session.create_tmp())
@@ -124,7 +127,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def cross(session: nox.Session) -> None:
     """Compile for every system, and run the decoders on other processors."""
-    install_group(session, "cross")
+    install(session, "cross")
     out = Path(session.create_tmp())
     zig = (str(Path(session.bin, "python")), "-m", "ziglang", "cc", *STRICT, "-O2")
     commands: list[tuple[str, ...]] = []
@@ -191,24 +194,25 @@ def fuzz(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Type-check what each system would run."""
-    session.install(".[test]")  # for the types of what the code and its tests import
-    install_group(session, "types")
+    # For the types of what the code and its tests import.
+    install_project(session, "test", "types")
     session.run("mypy", "--platform", "linux")
     # The tests make real situations of Linux; the package is for every system.
+    built = ("pybind", "build_ffi.py", "build_sbom.py", "setup.py")
     for system in ("darwin", "win32"):
-        session.run("mypy", "--platform", system, "pybind", "build_ffi.py", "setup.py")
+        session.run("mypy", "--platform", system, *built)
 
 
 @nox.session
 def sanitize(session: nox.Session) -> None:
     """Run the whole test suite with the C code under ASan and UBSan (Linux)."""
-    install_group(session, "package")
+    install(session, "build", "package")
     # CPython builds extensions with -DNDEBUG: without -UNDEBUG assert() is dead.
     flags = f"-fsanitize={SANITIZERS} -fno-sanitize-recover=all"
     flags += " -fno-omit-frame-pointer -O1 -g -UNDEBUG"
     with tempfile.TemporaryDirectory() as out:
         built = build(session, Path(out), CFLAGS=flags, LDFLAGS=flags)
-        session.install(f"{built}[test]")
+        install_project(session, "test", what=f"{built}[test]")
     # The interpreter is not instrumented, so the run-time libraries are preloaded,
     # and what it does not free when it ends is not our leak.
     libraries = [gcc_library(session, f"lib{name}.so") for name in ("asan", "ubsan")]
@@ -227,7 +231,7 @@ def sanitize(session: nox.Session) -> None:
 @nox.session
 def wheel(session: nox.Session) -> None:
     """Build as a release does, and test the wheel where there is no source."""
-    install_group(session, "package")
+    install(session, "build", "package")
     with tempfile.TemporaryDirectory() as tmp:
         built = build(session, Path(tmp, "dist"))
         session.run("check-wheel-contents", str(built))
@@ -239,8 +243,8 @@ def wheel(session: nox.Session) -> None:
         # A second environment: this one holds more than the test extra asks for.
         session.run("python", "-m", "venv", f"{tmp}/venv")
         scripts = "Scripts" if sys.platform == "win32" else "bin"
-        python = (f"{tmp}/venv/{scripts}/python", "-m")
-        session.run(*python, "pip", "install", "-q", f"{built}[test]", external=True)
+        python = f"{tmp}/venv/{scripts}/python"
+        install_project(session, "test", what=f"{built}[test]", python=python)
         elsewhere = Path(tmp, "tests")
         elsewhere.mkdir()
         for name in PYPROJECT["tool"]["cibuildwheel"]["test-sources"]:
@@ -248,8 +252,15 @@ def wheel(session: nox.Session) -> None:
             copy(name, elsewhere / name)
         with session.chdir(elsewhere):
             text = without(*ABOUT_TEXT)
-            pytest = (*python, "pytest", "tests", *text, *session.posargs)
+            pytest = (python, "-m", "pytest", "tests", *text, *session.posargs)
             session.run(*pytest, env=FEW_SITUATIONS, external=True)
+
+
+@nox.session
+def reproducible(session: nox.Session) -> None:
+    """Build sdist and wheel in two different places, and compare and read them."""
+    install(session, "build", "reproducible")
+    session.run("pytest", "-p", "no:cacheprovider", "checks/test_archives.py")
 
 
 @nox.session
@@ -271,10 +282,10 @@ def unprivileged(session: nox.Session) -> None:
         # Where nobody may read it: neither this environment nor its interpreter may be.
         base = readable_python(session, user)
         session.run(base, "-m", "venv", f"{tmp}/venv", external=True)
-        python = (f"{tmp}/venv/bin/python", "-m")
-        session.run(*python, "pip", "install", "-q", ".[test]", external=True)
+        python = f"{tmp}/venv/bin/python"
+        install_project(session, "test", python=python)
         text = without(*ABOUT_TEXT)
-        pytest = (*python, "pytest", "tests", *text, *session.posargs)
+        pytest = (python, "-m", "pytest", "tests", *text, *session.posargs)
         lacks = {"BINDCHECK_LACKS": NOT_WITHOUT_ROOT}
         with session.chdir(home):
             session.run(*user, *pytest, env=lacks, external=True)
@@ -287,7 +298,7 @@ def unprivileged(session: nox.Session) -> None:
 @nox.session
 def oldkernel(session: nox.Session) -> None:
     """Run what the kernel decides on Debian 12's own 6.1, in QEMU (Debian, root)."""
-    session.install(".[test]", "virtme-ng>=1.42")
+    install_project(session, "test", "oldkernel")
     fewer = " and ".join(f"not {name}" for name in TOO_MANY)
     chosen = session.posargs or ("-v", "-k", fewer, "tests", *without(*ANY_KERNEL))
     environment = {
@@ -301,7 +312,7 @@ def oldkernel(session: nox.Session) -> None:
 @nox.session
 def wine(session: nox.Session) -> None:
     """Build the C core for Windows with mingw-w64 and ask it under Wine (Debian)."""
-    session.install(".[test]")
+    install_project(session, "test")
     environment = {"BINDCHECK_WINE": "1", "BINDCHECK_REQUIRE_ALL": "1"}
     session.run("pytest", "tests/test_wine.py", *session.posargs, env=environment)
 
@@ -309,7 +320,7 @@ def wine(session: nox.Session) -> None:
 @nox.session
 def situations(session: nox.Session) -> None:
     """Judge 20,000 random situations, or the number given; Linux, as root."""
-    session.install(".[test]")
+    install_project(session, "test")
     wanted = int(session.posargs[0]) if session.posargs else 20_000
     workers = min(4, os.cpu_count() or 1)
     first = int(os.environ.get("BINDCHECK_SEED", "1"))
@@ -325,6 +336,56 @@ def situations(session: nox.Session) -> None:
     failed = [seed for seed, process in processes.items() if process.wait() != 0]
     if failed:
         session.error(f"BINDCHECK_SEED of what failed: {failed}")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure against peers in a private network (Linux, root); --write into docs/."""
+    install_project(session, "bench", what=".")
+    session.run("python", "benchmarks/report.py", *session.posargs)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write .github/requirements/ again; `-- --upgrade` takes the newest of everything."""
+    install(session, "lock")
+    options = (
+        *("--quiet", "--no-config", "--no-annotate", "--no-emit-index-url"),
+        *("--universal", "--python-version", OLDEST_PYTHON),
+        # A bad release is usually noticed within days.
+        *("--exclude-newer", "7 days", "--custom-compile-command", "nox -s lock"),
+    )
+    compile_pins = ("uv", "pip", "compile", *options)
+    tmp = Path(session.create_tmp())
+
+    def written(name: str, requirements: list[str]) -> str:
+        file = tmp / f"{name}.in"
+        file.write_text("\n".join(requirements) + "\n", "utf-8")
+        return str(file)
+
+    # Resolved together, so that any of them can be installed beside any other.
+    wanted = environments()
+    together = tmp / "together.txt"
+    old = [file.read_text("utf-8") for file in sorted(LOCKS.glob("*.txt"))]
+    together.write_text("".join(old), "utf-8")
+    everything = written("together", [one for some in wanted.values() for one in some])
+    result = ("--output-file", str(together))
+    session.run(*compile_pins, *session.posargs, *result, everything)
+    for name, requirements in wanted.items():
+        result = ("--output-file", str(LOCKS / f"{name}.txt"))
+        pinned = ("--generate-hashes", "--constraint", str(together))
+        session.run(*compile_pins, *pinned, *result, written(name, requirements))
+
+
+def environments() -> dict[str, list[str]]:
+    """Return what each file of LOCKS is made of."""
+    groups = PYPROJECT["dependency-groups"]
+    return {
+        "build": PYPROJECT["build-system"]["requires"],
+        "run": PYPROJECT["project"]["dependencies"],
+        "test": PYPROJECT["project"]["optional-dependencies"]["test"],
+        **{one: list(nox.project.dependency_groups(PYPROJECT, one)) for one in groups},
+    }
 
 
 def without(*names: str) -> list[str]:
@@ -346,9 +407,23 @@ def readable_python(session: nox.Session, user: tuple[str, ...]) -> str:
     return found[0]
 
 
-def install_group(session: nox.Session, group: str) -> None:
-    """Install a dependency group; pip before 25.1 cannot do it by name."""
-    session.install(*nox.project.dependency_groups(PYPROJECT, group))
+def install(session: nox.Session, *names: str, python: str = "python") -> None:
+    """Install what files of LOCKS hold; a build of its own would fetch what they do not."""
+    pip = (python, "-m", "pip", "install", "-q", "--require-hashes")
+    files = [f"--requirement={LOCKS / name}.txt" for name in names]
+    session.run_install(
+        *pip, "--no-build-isolation", *files, external=True, silent=True
+    )
+
+
+def install_project(
+    session: nox.Session, *names: str, what: str = ".[test]", python: str = "python"
+) -> None:
+    """Install this project, or a wheel of it, with files of LOCKS that it needs."""
+    install(session, "build", python=python)
+    install(session, "run", *names, python=python)
+    pip = (python, "-m", "pip", "install", "-q", "--no-index", "--no-build-isolation")
+    session.run_install(*pip, what, external=True, silent=True)
 
 
 def is_installed(session: nox.Session, program: str) -> bool:
@@ -403,7 +478,8 @@ def c_files(system: str) -> list[str]:
 
 def build(session: nox.Session, out: Path, **env: str) -> Path:
     """Build an sdist, and from it the wheel, into `out`; return the wheel."""
-    session.run("python", "-m", "build", "--outdir", str(out), env=env)
+    build = ("python", "-m", "build", "--no-isolation", "--outdir", str(out))
+    session.run(*build, env=env)
     (built,) = out.glob("*.whl")
     return built
 

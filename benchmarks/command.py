@@ -6,12 +6,13 @@ python benchmarks/command.py [--rounds N] [POINT...]
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import shutil
 import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 from load import PORT, Load, loaded, private_network
 
@@ -28,55 +29,83 @@ PSUTIL = (
     "for one in psutil.net_connections('tcp'):\n"
     f"    if one.laddr and one.laddr.port == {PORT}: print(one)"
 )
+OURS = (sys.executable, "-m", "bindcheck")
 PEERS: dict[str, tuple[str, ...]] = {
-    "bindcheck": (sys.executable, "-m", "bindcheck", f"127.0.0.1:{PORT}"),
+    "bindcheck": (*OURS, f"127.0.0.1:{PORT}"),
     "ss": ("ss", "-Htanp", f"sport = :{PORT}"),
     "lsof": ("lsof", "-nP", f"-i:{PORT}"),
     "fuser": ("fuser", f"{PORT}/tcp"),
     "netstat": ("netstat", "-tnap"),
     "psutil": (sys.executable, "-c", PSUTIL),
-    "import": (sys.executable, "-c", "import psutil, argparse"),
-    "list": (sys.executable, "-m", "bindcheck", "list"),
-    "ss-all": ("ss", "-Htanp"),
+    "whoisport": ("whoisport", str(PORT)),
+    "whatport": ("whatport", str(PORT)),
+    "portcheck": ("portcheck", str(PORT)),
+    "imports": (sys.executable, "-c", "import psutil, argparse"),
+    "bindcheck list": (*OURS, "list"),
+    "ss, all": ("ss", "-Htanp"),
 }
+BASE = {"ss, all": "bindcheck list"}  # all others are compared with "bindcheck"
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Milliseconds of whole processes, medians."""
+
+    wall: float
+    processor: float
 
 
 def main() -> None:
-    """Print a table: medians in milliseconds, and ratios to bindcheck."""
+    """Print a table for each point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("points", nargs="*", default=list(POINTS))
     given = parser.parse_args()
     private_network()
-    found = {}
-    for name in given.points or POINTS:
-        with loaded(POINTS[name]):
-            found[name] = medians(given.rounds)
-        show(name, found[name], as_json=given.json)
+    for name in given.points:
+        found = measure(POINTS[name], given.rounds)
+        print(f"\n{name}: {POINTS[name].name}\n{table(found)}")
 
 
-def medians(rounds: int) -> dict[str, float]:
-    """Milliseconds of each peer that is installed, by turns."""
-    there = {name: line for name, line in PEERS.items() if shutil.which(line[0])}
-    times: dict[str, list[float]] = {name: [] for name in there}
-    for _ in range(rounds):
-        for name, line in there.items():
-            begun = time.perf_counter()
-            subprocess.run(line, capture_output=True, check=False)
-            times[name].append((time.perf_counter() - begun) * 1000)
-    return {name: statistics.median(every) for name, every in times.items()}
+def measure(load: Load, rounds: int, *names: str) -> dict[str, Spent]:
+    """Every peer that is installed (or those that are named), by turns."""
+    there = {name: PEERS[name] for name in names or PEERS}
+    there = {name: line for name, line in there.items() if shutil.which(line[0])}
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each start compiles again
+    with loaded(load):
+        rows = [
+            {name: run(line) for name, line in there.items()} for _ in range(rounds + 1)
+        ][1:]  # the first one warms up
+    return {
+        name: Spent(
+            statistics.median(row[name].wall for row in rows),
+            statistics.median(row[name].processor for row in rows),
+        )
+        for name in there
+    }
 
 
-def show(point: str, found: dict[str, float], *, as_json: bool) -> None:
-    """One point, as a table or a line of JSON."""
-    if as_json:
-        print(json.dumps({"point": point, "load": POINTS[point].name, "ms": found}))
-        return
-    print(f"\n{point}: {POINTS[point].name}")
+def run(line: tuple[str, ...]) -> Spent:
+    """Run one program once."""
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    _, _, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - begun
+    return Spent(wall * 1000, (usage.ru_utime + usage.ru_stime) * 1000)
+
+
+def table(found: dict[str, Spent]) -> str:
+    """A table in Markdown; ratios of ours to each peer."""
+    lines = ["| | wall, ms | processor, ms | bindcheck takes |", "|---|---:|---:|---:|"]
     for name, spent in found.items():
-        ratio = found["bindcheck"] / spent
-        print(f"  {name:<10} {spent:8.1f} ms   bindcheck is {ratio:5.2f} x")
+        ours = found[BASE.get(name, "bindcheck")]
+        ratio = (
+            "" if name.startswith("bindcheck") else f"{ours.wall / spent.wall:.2f} x"
+        )
+        lines.append(f"| {name} | {spent.wall:.1f} | {spent.processor:.1f} | {ratio} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -111,12 +111,38 @@ def test_last_job_waits_for_all_others(workflow: str, last: str) -> None:
     assert others - {last} == needed
 
 
+@pytest.mark.parametrize(
+    ("job", "builds"),
+    [("sdist", "python -m build "), ("wheels", "python -m cibuildwheel ")],
+)
+def test_archives_are_dated_before_they_are_built(job: str, builds: str) -> None:
+    """cibuildwheel takes the variable into its containers."""
+    commands = [step.get("run", "") for step in jobs("wheels.yml")[job]["steps"]]
+    (built,) = [i for i, one in enumerate(commands) if one.startswith(builds)]
+    before = [one for one in commands[:built] if "SOURCE_DATE_EPOCH=$(git log" in one]
+    assert len(before) == 1
+
+
+def test_what_is_published_is_attested_first() -> None:
+    """In the same job, so that no file can be changed in between."""
+    publish = jobs("wheels.yml")["publish"]
+    used = [step["uses"].partition("@")[0] for step in publish["steps"]]
+    attested, published = publish["steps"][-2:]
+    assert used[-2:] == [
+        "actions/attest-build-provenance",
+        "pypa/gh-action-pypi-publish",
+    ]
+    assert attested["with"] == {"subject-path": "dist/*"}
+    assert "attestations" not in published.get("with", {})  # they are the default
+    assert publish["permissions"] == {"attestations": "write", "id-token": "write"}
+
+
 def test_zizmor_finds_nothing() -> None:
-    """Workflows and dependabot.yml pass the pedantic audit."""
+    """Workflows and dependabot.yml pass the strictest audit."""
     run(
         "zizmor",
         "--offline",
-        "--persona=pedantic",
+        "--persona=auditor",
         "--strict-collection",
         "--collect=all",
         ".github",

@@ -24,7 +24,7 @@
 /* cffi: begin */
 
 /* Raised by one whenever anything below changes its meaning or layout. */
-#define BC_ABI 5
+#define BC_ABI 6
 
 /* More than any system takes as the name of a socket (Linux 108, macOS 104). */
 #define BC_NAME_BYTES 256
@@ -131,6 +131,13 @@ typedef struct {
  * Returns BC_OK also when a step failed: that is the result. BC_E_INVALID when the
  * family or type is none that this function knows. Allocates nothing. */
 BC_API int bc_probe(const bc_probe_request *request, bc_probe_result *result);
+
+/* bc_probe without any option, for who asks again and again: nothing is to be filled in
+ * or copied out, and getsockname is called for port 0 only. `address` has 4 or 16
+ * bytes. Returns the port that was bound, or where a step failed -(step * 2^32 + code),
+ * the code unsigned and of BC_DOMAIN_SOCKET; -1 for BC_E_INVALID. */
+BC_API int64_t bc_probe_address(int32_t protocol, int type, const uint8_t *address,
+                                size_t length, uint16_t port, uint32_t scope_id);
 
 /* One attempt on an address that is no IP address. AF_UNIX: `name` is a path, or an
  * abstract name that begins with a NUL byte, or (length 0) Linux is to choose one.
@@ -239,7 +246,10 @@ typedef struct {
     uint8_t source;   /* BC_SOURCE_* */
     int8_t bound;     /* TCP sockets that are bound and do not listen are listed: 1, are
                        * not: 0, may be: -1 (the kernel ignores what it does not know) */
-    uint8_t reserved[2];
+    uint8_t
+        tries_bound; /* set by the caller. Linux, TCP, one port: 1 has a socket of our
+                      * own bound to another port meanwhile, so that `bound` is told */
+    uint8_t reserved;
     uint32_t requests; /* half-open connections left out: they hold no port */
 } bc_listing;
 
@@ -297,6 +307,10 @@ typedef struct {
     uint8_t reserved[2];
 } bc_holder;
 
+/* Of one process: who has more of the sockets that are asked for is a server, and what
+ * its sockets have in common shows in the first ones. */
+enum { BC_MOST_DETAILED = 256 };
+
 /* A process, read through the directory descriptor in which its socket was found, so
  * that its pid cannot have been reused in between. Texts are raw bytes in
  * bc_owners.text at offset and length: nothing is escaped. */
@@ -317,9 +331,12 @@ typedef struct {
     uint32_t command_offset, command_length; /* arguments, each NUL-ended */
     uint32_t folder_offset, folder_length;   /* working directory */
     uint32_t cgroup_offset, cgroup_length;   /* the text of /proc/PID/cgroup */
-    uint8_t state;                           /* letter of proc(5): R S D Z T ... */
+    uint32_t
+        holders;   /* descriptors of it that were found; Linux: of more than
+                    * BC_MOST_DETAILED the rest has no options, close_on_exec, waits */
+    uint8_t state; /* letter of proc(5): R S D Z T ... */
     uint8_t command_truncated;
-    uint8_t reserved[2];
+    uint8_t reserved[6];
 } bc_process;
 
 /* The caller's arrays, and what was put there. */
@@ -349,6 +366,11 @@ BC_API int bc_find_owners(const uint64_t *inodes, size_t inode_count,
 /* One process as bc_find_owners would describe it: one element in owners->processes.
  * Returns BC_E_SYSTEM when there is none with that pid. */
 BC_API int bc_read_process(int32_t pid, bc_owners *owners);
+
+/* A process and those above it, at most so many, each described by pid, parent,
+ * session, start, name and command alone (macOS: by all). A parent that started later
+ * than its child has a reused pid. Returns BC_OK or BC_E_TRUNCATED. */
+BC_API int bc_read_ancestors(int32_t pid, size_t most, bc_owners *owners);
 
 /* What bc_find_bound could not do. */
 typedef struct {
@@ -572,6 +594,6 @@ _Static_assert(sizeof(bc_socket) == 112, "bc_socket has no holes");
 _Static_assert(sizeof(bc_port_range) == 8, "bc_port_range has no holes");
 _Static_assert(sizeof(bc_holder) == 48, "bc_holder has no holes");
 _Static_assert(sizeof(bc_tunnel) == 40, "bc_tunnel has no holes");
-_Static_assert(sizeof(bc_process) == 96, "bc_process has no holes");
+_Static_assert(sizeof(bc_process) == 104, "bc_process has no holes");
 
 #endif

@@ -75,7 +75,9 @@ static int set_options(bc__handle handle, int family, const bc_probe_request *re
     return 0;
 }
 
-int bc_probe(const bc_probe_request *request, bc_probe_result *result)
+/* `asks_port`: whether getsockname() is called. */
+static int attempt(const bc_probe_request *request, int asks_port,
+                   bc_probe_result *result)
 {
     struct sockaddr_storage address;
     bc__handle handle = BC__INVALID_HANDLE;
@@ -102,6 +104,9 @@ int bc_probe(const bc_probe_request *request, bc_probe_result *result)
                             request->listen, request->backlog, &result->error) != 0) {
         goto out;
     }
+    if (!asks_port) {
+        goto out;
+    }
     length = sizeof address;
     if (getsockname(handle, (struct sockaddr *)&address, &length) != 0) {
         int32_t code = bc__last_socket_error();
@@ -114,4 +119,35 @@ out:
         bc__close_socket(handle);
     }
     return BC_OK;
+}
+
+int bc_probe(const bc_probe_request *request, bc_probe_result *result)
+{
+    return attempt(request, 1, result);
+}
+
+int64_t bc_probe_address(int32_t protocol, int type, const uint8_t *address,
+                         size_t length, uint16_t port, uint32_t scope_id)
+{
+    bc_probe_result result;
+    bc_probe_request request = {.local = {.port = port, .scope_id = scope_id},
+                                .protocol = protocol,
+                                .type = (uint8_t)type,
+                                .reuse_address = -1,
+                                .reuse_port = -1,
+                                .exclusive = -1,
+                                .v6only = -1,
+                                .freebind = -1};
+    if (length != 4 && length != sizeof request.local.address) {
+        return -1;
+    }
+    request.local.family = length == 4 ? BC_FAMILY_INET : BC_FAMILY_INET6;
+    memcpy(request.local.address, address, length);
+    if (attempt(&request, port == 0, &result) != BC_OK) {
+        return -1;
+    }
+    if (result.error.step != BC_STEP_NONE) {
+        return -((int64_t)result.error.step << 32 | (uint32_t)result.error.code);
+    }
+    return port != 0 ? port : result.bound.port;
 }

@@ -709,8 +709,10 @@ class TestTables:
         monkeypatch.setattr(
             native,
             "list_sockets",
-            lambda protocol, port: (
-                nothing if protocol in ("sctp", "udplite") else real(protocol, port)
+            lambda protocol, port, **tries: (
+                nothing
+                if protocol in ("sctp", "udplite")
+                else real(protocol, port, **tries)
             ),
         )
         for loaded, ok in ((frozenset(), True), (frozenset({"SCTP"}), False)):

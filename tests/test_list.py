@@ -515,13 +515,15 @@ class TestHidden:
             assert len(unread) == 1
 
 
-def refusing(*protocols: Protocol) -> Callable[[Protocol, int], native.Listing]:
+def refusing(*protocols: Protocol) -> Callable[..., native.Listing]:
     """The tables, but for those that the kernel does not have."""
     real = native.list_sockets
 
-    def list_sockets(protocol: Protocol, port: int) -> native.Listing:
+    def list_sockets(
+        protocol: Protocol, port: int, *, tries_bound: bool = False
+    ) -> native.Listing:
         if protocol not in protocols:
-            return real(protocol, port)
+            return real(protocol, port, tries_bound=tries_bound)
         refused = native.error(Domain.ERRNO, 13)
         return native.Listing(source=None, sockets=(), refused=refused, bound=None)
 
@@ -548,7 +550,7 @@ class TestTables:
             ),
         }
 
-        def list_sockets(protocol: Protocol, _: int) -> native.Listing:
+        def list_sockets(protocol: Protocol, _: int, **__: bool) -> native.Listing:
             found = (rows[protocol],) if protocol in rows else ()
             return native.Listing(
                 source="sock_diag", sockets=found, refused=None, bound=None

@@ -27,8 +27,10 @@ def blind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide bound TCP sockets from the tables, as kernels before 6.8 do."""
     real = native.list_sockets
 
-    def list_sockets(protocol: Protocol, port: int) -> native.Listing:
-        listing = real(protocol, port)
+    def list_sockets(
+        protocol: Protocol, port: int, *, tries_bound: bool = False
+    ) -> native.Listing:
+        listing = real(protocol, port, tries_bound=tries_bound)
         seen = [
             row
             for row in listing.sockets
@@ -38,7 +40,7 @@ def blind(monkeypatch: pytest.MonkeyPatch) -> None:
             source=listing.source,
             sockets=tuple(seen),
             refused=listing.refused,
-            bound=listing.bound,
+            bound=False if tries_bound else None,
         )
 
     monkeypatch.setattr(native, "list_sockets", list_sockets)

@@ -22,7 +22,7 @@ import pytest
 
 import bindcheck
 from bindcheck import native
-from bindcheck.observe import Observer
+from bindcheck.observe import shows_bound
 from bindcheck.words import (
     CauseCode,
     Family,
@@ -679,7 +679,7 @@ class TestPrivateNetwork:
             State.FIN_WAIT_2,
             State.TIME_WAIT,
         }
-        if Observer().sees_bound_sockets():
+        if shows_bound():
             expected.add(State.CLOSE)
         assert states == expected
         datagrams = {row.state for row in rows if row.protocol == "udp"}

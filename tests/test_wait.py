@@ -291,9 +291,11 @@ class TestBinds:
         looks: list[int] = []
         listing = native.list_sockets
 
-        def counted(protocol: Protocol, port: int) -> native.Listing:
+        def counted(
+            protocol: Protocol, port: int, *, tries_bound: bool = False
+        ) -> native.Listing:
             looks.append(port)
-            return listing(protocol, port)
+            return listing(protocol, port, tries_bound=tries_bound)
 
         def tell(*_: object) -> float:
             looks.clear()

@@ -216,20 +216,42 @@ int bc_find_owners(const uint64_t *inodes, size_t inode_count, bc_owners *owners
     return fits(owners) ? BC_OK : BC_E_TRUNCATED;
 }
 
-int bc_read_process(int32_t pid, bc_owners *owners)
+/* Returns the parent, or -1 where there is no such process. */
+static int32_t read_process(int32_t pid, bc_owners *owners)
 {
+    const bc_owners before = *owners;
     uint64_t start = pid > 0 ? bc__start_of(pid) : 0;
 
-    reset(owners);
     if (start == 0) {
-        return BC_E_SYSTEM;
+        return -1;
     }
     owners->available = 1;
-    owners->seen = 1;
+    owners->seen++;
     bc__add_process(owners, pid);
-    if (owners->process_count == 0 || bc__start_of(pid) != start) {
-        reset(owners);
+    if (owners->process_count == before.process_count || bc__start_of(pid) != start) {
+        *owners = before;
+        return -1;
+    }
+    /* Of one that there is no room for the parent is asked when there is. */
+    return owners->process_count <= owners->process_capacity
+               ? owners->processes[owners->process_count - 1].parent
+               : 0;
+}
+
+int bc_read_process(int32_t pid, bc_owners *owners)
+{
+    reset(owners);
+    if (read_process(pid, owners) < 0) {
         return BC_E_SYSTEM;
+    }
+    return fits(owners) ? BC_OK : BC_E_TRUNCATED;
+}
+
+int bc_read_ancestors(int32_t pid, size_t most, bc_owners *owners)
+{
+    reset(owners);
+    while (pid > 0 && owners->process_count < most) {
+        pid = read_process(pid, owners);
     }
     return fits(owners) ? BC_OK : BC_E_TRUNCATED;
 }

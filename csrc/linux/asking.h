@@ -17,4 +17,8 @@ int bc__send_netlink(int handle, const void *message, size_t length);
 /* One datagram of the answer, into BC__ANSWER_BYTES. */
 int bc__receive_netlink(int handle, uint8_t *buffer, size_t *length);
 
+/* A TCP socket of our own that is bound and nothing else, to a port of loopback that
+ * the kernel chooses. Returns its descriptor or -1. (bound.c) */
+int bc__bind_own(uint16_t *port, uint64_t *inode);
+
 #endif

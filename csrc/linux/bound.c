@@ -5,6 +5,7 @@
  * descriptor of a TCP socket that is in no table is borrowed and asked for its name.
  */
 #include "../internal.h"
+#include "asking.h"
 #include "owners.h"
 
 #include <string.h>
@@ -153,4 +154,26 @@ int bc_find_bound(uint16_t port, const uint64_t *known, size_t known_count,
     result->unreadable = counts.unreadable;
     result->exhausted = counts.exhausted;
     return search.count > capacity ? BC_E_TRUNCATED : BC_OK;
+}
+
+int bc__bind_own(uint16_t *port, uint64_t *inode)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t length = sizeof address;
+    struct stat file;
+    int own = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (own >= 0 &&
+        (bind(own, (const struct sockaddr *)&address, sizeof address) != 0 ||
+         getsockname(own, (struct sockaddr *)&address, &length) != 0 ||
+         fstat(own, &file) != 0)) {
+        (void)close(own);
+        return -1;
+    }
+    if (own >= 0) {
+        *port = ntohs(address.sin_port);
+        *inode = (uint64_t)file.st_ino;
+    }
+    return own;
 }

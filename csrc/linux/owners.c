@@ -2,9 +2,8 @@
  *
  * Socket inodes to the processes that hold them, from /proc. There is no index from a
  * socket to its holders, so every descriptor of every process that may be read is
- * looked at (stat(2) through the process's directory descriptor, device and inode
- * compared; no text is parsed for it). All holders are wanted, not the first one, so
- * the scan does not stop early.
+ * looked at (descriptors.c). All holders are wanted, not the first one, so the scan
+ * does not stop early.
  *
  * What it cannot see: descriptors of processes that ptrace access mode
  * PTRACE_MODE_READ_FSCREDS forbids (proc_pid_fd(5)), processes outside of our pid
@@ -24,11 +23,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int compare_inodes(const void *left, const void *right)
+struct dirent *bc__next_entry(DIR *directory)
 {
-    uint64_t a = *(const uint64_t *)left;
-    uint64_t b = *(const uint64_t *)right;
-    return (a > b) - (a < b);
+    errno = 0;
+    return readdir(directory);
 }
 
 static int is_number(const char *name)
@@ -36,147 +34,59 @@ static int is_number(const char *name)
     return name[0] >= '1' && name[0] <= '9';
 }
 
-int bc__is_wanted(const bc__scan *scan, uint64_t inode)
-{
-    return (bsearch(&inode, scan->inodes, scan->inode_count, sizeof inode,
-                    compare_inodes) == NULL) == (scan->others != 0);
-}
-
-static int wanted(const bc__scan *scan, const struct stat *file, uint64_t *inode)
-{
-    *inode = (uint64_t)file->st_ino;
-    return S_ISSOCK(file->st_mode) && file->st_dev == scan->socket_device &&
-           bc__is_wanted(scan, *inode);
-}
-
-/* Whether a descriptor folder may be read is asked of its entries, not of the folder:
- * without CAP_SYS_RESOURCE even uid 0 may list what it may not stat. Anything but "it
- * is gone" hides something: a lack of rights, or of descriptors of our own. */
-int bc__hides_something(bc__scan *scan, int error)
-{
-    if (error == EMFILE || error == ENFILE) {
-        scan->owners->exhausted = 1;
-    }
-    return error != ENOENT && error != ESRCH;
-}
-
-struct dirent *bc__next_entry(DIR *directory)
-{
-    errno = 0;
-    return readdir(directory);
-}
-
-int bc__scan_descriptors(bc__scan *scan, int process, const char *path, int32_t pid,
-                         int32_t tid)
-{
-    int status = 0;
-    struct dirent *entry;
-    DIR *directory = NULL;
-    int handle = openat(process, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (handle < 0) {
-        return bc__hides_something(scan, errno) ? -1 : 0;
-    }
-    if (scan->sized) {
-        struct stat folder;
-        if (fstat(handle, &folder) == 0 && folder.st_size == 0) {
-            (void)close(handle); /* no descriptors: a kernel thread, a zombie */
-            return 0;
-        }
-    }
-    directory = fdopendir(handle);
-    if (directory == NULL) {
-        /* It asks for the size, which is not told of a process that is gone. */
-        status = bc__hides_something(scan, errno) ? -1 : 0;
-        (void)close(handle);
-        return status;
-    }
-    while ((entry = bc__next_entry(directory)) != NULL) {
-        struct stat file;
-        uint64_t inode = 0;
-        if (entry->d_name[0] == '.') {
-            continue;
-        }
-        if (fstatat(handle, entry->d_name, &file, 0) != 0) {
-            if (bc__hides_something(scan, errno)) {
-                status = -1;
-                break;
-            }
-            continue; /* closed meanwhile */
-        }
-        if (wanted(scan, &file, &inode)) {
-            int32_t fd = (int32_t)strtol(entry->d_name, NULL, 10);
-            const bc__descriptor descriptor = {process, pid, tid, fd, inode};
-            if (scan->found(scan, &descriptor) != 0) {
-                status = -1;
-            }
-        }
-    }
-    if (entry == NULL && errno != 0 && bc__hides_something(scan, errno)) {
-        status = -1;
-    }
-    (void)closedir(directory);
-    return status;
-}
-
 /* A kernel thread has no descriptors, nor has a process that has exited: that they may
  * not be read hides nothing. (Both belong to root in /proc: fs/proc/base.c,
  * task_dump_owner.) */
-static int has_none(int process)
+static int has_none(const bc__scan *scan, int32_t pid)
 {
     enum { PF_KTHREAD = 0x00200000 };
     uint8_t text[512];
+    char path[32];
     bc_proc_stat stat;
-    ssize_t length = bc__read_file(process, "stat", text, sizeof text);
+    ssize_t length;
+    (void)snprintf(path, sizeof path, "%d/stat", (int)pid);
+    length = bc__read_file(scan->proc, path, text, sizeof text);
     return length > 0 && bc_decode_proc_stat(text, (size_t)length, &stat) == BC_OK &&
            ((stat.flags & PF_KTHREAD) != 0 || stat.state == 'Z' || stat.state == 'X');
 }
 
-static int open_process(const bc__scan *scan, int32_t pid)
-{
-    char name[16];
-    (void)snprintf(name, sizeof name, "%d", (int)pid);
-    return openat(scan->proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
 static void scan_process(bc__scan *scan, int32_t pid)
 {
-    int status = 0;
-    int process = open_process(scan, pid);
-    if (process < 0) {
-        /* hidepid=1 refuses the folder itself; ENOENT: gone. */
-        if (bc__hides_something(scan, errno)) {
-            scan->owners->seen++;
-            scan->owners->unreadable++;
-        }
+    char path[32];
+    int status;
+    (void)snprintf(path, sizeof path, "%d/fd", (int)pid);
+    status = bc__scan_descriptors(scan, scan->proc, path, pid, pid);
+    if (status == BC__GONE) {
         return;
     }
     scan->owners->seen++;
-    status = bc__scan_descriptors(scan, process, "fd", pid, pid);
-    if (status != 0 && has_none(process)) {
+    if (status < 0 && has_none(scan, pid)) {
         status = 0; /* threads of it may run on */
     }
     if (status == 0 && scan->compares) {
-        status = bc__scan_threads(scan, process, pid);
+        status = bc__scan_threads(scan, pid);
     }
     scan->owners->unreadable += status != 0 ? 1 : 0;
-    (void)close(process);
 }
 
 /* The passes that are made only where a socket has no holder yet. */
 static void look_deeper(bc__scan *scan, int32_t pid)
 {
-    int process = open_process(scan, pid);
-    if (process < 0) {
-        (void)bc__hides_something(scan, errno);
-        return;
-    }
     if (!scan->compares) {
-        (void)bc__scan_threads(scan, process, pid);
+        (void)bc__scan_threads(scan, pid);
     }
     if (!scan->others) {
+        char name[16];
+        int process;
+        (void)snprintf(name, sizeof name, "%d", (int)pid);
+        process = openat(scan->proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (process < 0) {
+            (void)bc__hides_something(scan, errno);
+            return;
+        }
         bc__scan_rings(scan, process, pid);
+        (void)close(process);
     }
-    (void)close(process);
 }
 
 /* All processes but one; 0, or -1 without memory or where they may not be listed. */
@@ -263,6 +173,9 @@ static int learn(bc__scan *scan, int32_t self)
     }
     scan->sized = fstatat(scan->proc, "self/fd", &file, 0) == 0 && file.st_size > 0;
     scan->compares = self == (int32_t)getpid() && bc__same_table(self, self);
+    if (!scan->compares) {
+        scan->known = NULL;
+    }
     if (own >= 0) {
         (void)close(own);
     }
@@ -285,6 +198,13 @@ static int fits(const bc_owners *owners)
     return owners->holder_count <= owners->holder_capacity &&
            owners->process_count <= owners->process_capacity &&
            owners->text_count <= owners->text_capacity;
+}
+
+/* Our own process first. */
+static int scan_all(bc__scan *scan, DIR *directory, int32_t own)
+{
+    scan_process(scan, own);
+    return each_process(scan, directory, own, scan_process);
 }
 
 int bc__walk(bc__scan *scan)
@@ -311,8 +231,12 @@ int bc__walk(bc__scan *scan)
     self[length > 0 ? length : 0] = '\0';
     own = (int32_t)strtol(self, NULL, 10);
     if (own > 0 && learn(scan, own) == 0) {
-        scan_process(scan, own);
-        status = each_process(scan, directory, own, scan_process);
+        status = scan_all(scan, directory, own);
+        if (status == 0 && scan->known != NULL && atomic_load(&scan->known->lost)) {
+            scan->known = NULL;
+            bc__reset_owners(scan->owners);
+            status = scan_all(scan, directory, own);
+        }
         if (status == 0 && (scan->others || unfound(scan))) {
             status = each_process(scan, directory, 0, look_deeper);
         }
@@ -323,33 +247,51 @@ int bc__walk(bc__scan *scan)
 
 int bc_find_owners(const uint64_t *inodes, size_t inode_count, bc_owners *owners)
 {
+    bc__known known;
     bc__scan scan = {.found = bc__add_holder,
                      .inodes = inodes,
                      .inode_count = inode_count,
+                     .known = inode_count <= BC__MOST_KNOWN ? &known : NULL,
                      .owners = owners};
+    atomic_init(&known.count, 0);
+    atomic_init(&known.lost, 0);
     bc__reset_owners(owners);
     owners->available = bc__walk(&scan) == 0;
     return fits(owners) ? BC_OK : BC_E_TRUNCATED;
 }
 
-int bc_read_process(int32_t pid, bc_owners *owners)
+/* Returns the parent, or -1 where there is no such process. */
+static int32_t read_process(int32_t pid, int briefly, bc_owners *owners)
 {
-    bc__scan scan = {.owners = owners};
     char path[32];
+    int32_t parent;
     int process;
-
-    bc__reset_owners(owners);
     bc__proc_path(path, sizeof path, pid);
     process = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (process < 0) {
-        return BC_E_SYSTEM;
+        return -1;
     }
     owners->available = 1;
-    owners->seen = 1;
-    (void)bc__add_process(&scan, process, pid);
+    owners->seen++;
+    parent = bc__add_process(owners, process, pid, briefly);
     (void)close(process);
-    if (owners->process_count == 0) {
+    return parent;
+}
+
+int bc_read_process(int32_t pid, bc_owners *owners)
+{
+    bc__reset_owners(owners);
+    if (read_process(pid, 0, owners) < 0) {
         return BC_E_SYSTEM;
+    }
+    return fits(owners) ? BC_OK : BC_E_TRUNCATED;
+}
+
+int bc_read_ancestors(int32_t pid, size_t most, bc_owners *owners)
+{
+    bc__reset_owners(owners);
+    while (pid > 0 && owners->process_count < most) {
+        pid = read_process(pid, 1, owners);
     }
     return fits(owners) ? BC_OK : BC_E_TRUNCATED;
 }

@@ -8,6 +8,7 @@
 #include "../bindcheck.h"
 
 #include <dirent.h>
+#include <stdatomic.h>
 #include <sys/types.h>
 
 typedef struct bc__scan bc__scan;
@@ -20,6 +21,14 @@ typedef struct {
     uint64_t inode;
 } bc__descriptor;
 
+/* A descriptor of each wanted socket, once one was found. (descriptors.c) */
+enum { BC__MOST_KNOWN = 2 };
+typedef struct {
+    bc__descriptor descriptors[BC__MOST_KNOWN];
+    atomic_size_t count;
+    atomic_int lost; /* 1: one is no longer that socket */
+} bc__known;
+
 struct bc__scan {
     /* Called for each wanted descriptor; -1 when its process could not be read. */
     int (*found)(bc__scan *scan, const bc__descriptor *descriptor);
@@ -29,8 +38,9 @@ struct bc__scan {
     int others; /* 1: the sockets that are not among `inodes` are wanted */
     int proc;   /* descriptor of /proc */
     dev_t socket_device;
-    int sized;    /* a descriptor folder's size is the number of its entries */
-    int compares; /* tables of two threads can be compared */
+    int sized;        /* a descriptor folder's size is the number of its entries */
+    int compares;     /* kcmp(2) works here */
+    bc__known *known; /* NULL: nothing is compared with it */
     bc_owners *owners;
 };
 
@@ -49,29 +59,33 @@ void bc__visit_all(bc__scan *scan, const bc__pids *pids, bc__visit visit);
 int bc__walk(bc__scan *scan);
 void bc__reset_owners(bc_owners *owners);
 
-/* Whether an error of a look-up hides something: not when what was looked up is gone.
- * Remembers when it was for want of descriptors of our own. */
+/* Whether an inode is among those that are looked for. (descriptors.c) */
+int bc__is_wanted(const bc__scan *scan, uint64_t inode);
+
+/* Whether an error hides something: anything but "it is gone". */
 int bc__hides_something(bc__scan *scan, int error);
 
 /* The next entry of a folder, or NULL: with errno 0 at its end. */
 struct dirent *bc__next_entry(DIR *directory);
 
-/* Whether an inode is among those that are looked for. */
-int bc__is_wanted(const bc__scan *scan, uint64_t inode);
+/* Remember a descriptor that was found, so that others are compared with it. */
+void bc__remember(bc__scan *scan, const bc__descriptor *descriptor);
 
-/* Look at every descriptor below `path` of a process. Returns 0, or -1 when it may not
- * be read. */
-int bc__scan_descriptors(bc__scan *scan, int process, const char *path, int32_t pid,
+/* Look at every descriptor in a folder, "PID/fd" or "PID/task/TID/fd" below `folder`.
+ * Returns 0, -1 when it may not be read, or BC__GONE. */
+enum { BC__GONE = 1 };
+int bc__scan_descriptors(bc__scan *scan, int folder, const char *path, int32_t pid,
                          int32_t tid);
 
-/* The same for its threads that have a table of their own. (threads.c) */
-int bc__scan_threads(bc__scan *scan, int process, int32_t pid);
+/* The same for the threads of a process that have a table of their own. (threads.c) */
+int bc__scan_threads(bc__scan *scan, int32_t pid);
 
 /* Whether two threads or processes share their descriptors. */
 int bc__same_table(int32_t left, int32_t right);
 
-/* The folder task/ of a process with several threads, else NULL with errno 0. */
-DIR *bc__open_threads(int process);
+/* The folder of a process's threads where there are several, else NULL with errno 0;
+ * "PID/task" below `folder`. */
+DIR *bc__open_threads(int folder, const char *path);
 
 /* Look at what a process has registered with io_uring. (io_uring.c) */
 void bc__scan_rings(bc__scan *scan, int process, int32_t pid);
@@ -80,10 +94,13 @@ void bc__scan_rings(bc__scan *scan, int process, int32_t pid);
 uint8_t bc__waits(const bc__descriptor *descriptor);
 int8_t bc__close_on_exec(const bc__descriptor *descriptor);
 
-/* Record a descriptor that matched, and its process when it is new. Both return 0, or
- * -1 when the process could not be read. */
+/* Record a descriptor that matched, and its process when it is new. Returns 0, or -1
+ * when the process could not be read. */
 int bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor);
-int bc__add_process(bc__scan *scan, int process, int32_t pid);
+
+/* Describe a process, /proc/PID. Returns its parent, or -1 with errno: ESRCH when it is
+ * gone. */
+int32_t bc__add_process(bc_owners *owners, int process, int32_t pid, int briefly);
 
 /* A duplicate of a descriptor (pidfd_getfd(2), Linux 5.6; needs ptrace access mode
  * PTRACE_MODE_ATTACH_REALCREDS), or -1. To be closed at once: while it is open the
@@ -97,8 +114,7 @@ void bc__protocol_name(const bc__descriptor *descriptor, char *out, size_t capac
 /* The interface index that a socket is bound to, 0 for none. */
 uint32_t bc__bound_device(int handle);
 
-/* "task/TID/fd" and "/proc/PID". */
-void bc__task_path(char *out, size_t capacity, int32_t tid);
+/* "/proc/PID". */
 void bc__proc_path(char *out, size_t capacity, int32_t pid);
 
 #endif

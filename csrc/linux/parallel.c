@@ -37,6 +37,14 @@ static int found_by_one(bc__scan *scan, const bc__descriptor *descriptor)
     return status;
 }
 
+/* From both ends by turns: what was started at boot has low pids and what was started
+ * just now has high ones, and the sooner a holder is found the less is left to be
+ * listed. */
+static int32_t nth(const bc__pids *pids, size_t index)
+{
+    return pids->pids[index % 2 == 0 ? index / 2 : pids->count - 1 - index / 2];
+}
+
 static void *work(void *argument)
 {
     shared_walk *shared = argument;
@@ -49,7 +57,7 @@ static void *work(void *argument)
     own.context = shared;
     own.found = found_by_one;
     while ((index = atomic_fetch_add(&shared->next, 1)) < shared->pids->count) {
-        shared->visit(&own, shared->pids->pids[index]);
+        shared->visit(&own, nth(shared->pids, index));
     }
     (void)pthread_mutex_lock(&shared->lock);
     shared->scan->owners->seen += counts.seen;
@@ -98,7 +106,7 @@ void bc__visit_all(bc__scan *scan, const bc__pids *pids, bc__visit visit)
     atomic_init(&shared.next, 0);
     if (pthread_mutex_init(&shared.lock, NULL) != 0) {
         for (size_t i = 0; i < pids->count; i++) {
-            visit(scan, pids->pids[i]);
+            visit(scan, nth(pids, i));
         }
         return;
     }

@@ -28,11 +28,6 @@ enum { COMMAND_BYTES = 4096, SMALL_FILE = 4096 };
 #define SYS_pidfd_getfd 438
 #endif
 
-void bc__task_path(char *out, size_t capacity, int32_t tid)
-{
-    (void)snprintf(out, capacity, "task/%d/fd", (int)tid);
-}
-
 void bc__proc_path(char *out, size_t capacity, int32_t pid)
 {
     (void)snprintf(out, capacity, "/proc/%d", (int)pid);
@@ -111,23 +106,27 @@ static void read_status(int process, bc_process *out)
     }
 }
 
-static void describe(bc_owners *owners, int process, const bc_proc_stat *stat,
-                     bc_process *out)
+static void describe_briefly(bc_owners *owners, int process, const bc_proc_stat *stat,
+                             bc_process *out)
 {
-    char folder[SMALL_FILE];
-    struct stat file;
-    ssize_t length = readlinkat(process, "cwd", folder, sizeof folder);
-
     out->start_ticks = stat->start_ticks;
     out->parent = stat->parent;
     out->session = stat->session;
     out->flags = stat->flags;
     out->threads = stat->threads;
     out->state = stat->state;
-    add_text(owners, folder, length > 0 ? (size_t)length : 0, &out->folder_offset,
-             &out->folder_length);
     add_file(owners, process, "comm", &out->name_offset, &out->name_length);
     add_command(owners, process, out);
+}
+
+static void describe(bc_owners *owners, int process, bc_process *out)
+{
+    char folder[SMALL_FILE];
+    struct stat file;
+    ssize_t length = readlinkat(process, "cwd", folder, sizeof folder);
+
+    add_text(owners, folder, length > 0 ? (size_t)length : 0, &out->folder_offset,
+             &out->folder_length);
     add_file(owners, process, "cgroup", &out->cgroup_offset, &out->cgroup_length);
     read_status(process, out);
     if (fstatat(process, "ns/pid", &file, 0) == 0) {
@@ -139,28 +138,29 @@ static void describe(bc_owners *owners, int process, const bc_proc_stat *stat,
     }
 }
 
-int bc__add_process(bc__scan *scan, int process, int32_t pid)
+int32_t bc__add_process(bc_owners *owners, int process, int32_t pid, int briefly)
 {
-    bc_owners *owners = scan->owners;
     bc_process facts;
     bc_proc_stat stat;
     uint8_t text[1024];
     ssize_t length = bc__read_file(process, "stat", text, sizeof text);
 
-    if (length < 0 && bc__hides_something(scan, errno)) {
-        return -1;
-    }
     if (length <= 0 || bc_decode_proc_stat(text, (size_t)length, &stat) != BC_OK) {
-        return 0; /* gone */
+        errno = length < 0 ? errno : ESRCH;
+        return -1;
     }
     memset(&facts, 0, sizeof facts);
     facts.pid = pid;
-    describe(owners, process, &stat, &facts);
+    facts.holders = 1;
+    describe_briefly(owners, process, &stat, &facts);
+    if (!briefly) {
+        describe(owners, process, &facts);
+    }
     if (owners->process_count < owners->process_capacity) {
         owners->processes[owners->process_count] = facts;
     }
     owners->process_count++;
-    return 0;
+    return facts.parent;
 }
 
 static int32_t read_option(int handle, int level, int option)
@@ -243,12 +243,46 @@ static int options_known(const bc_owners *owners, uint64_t inode)
     return 0;
 }
 
+/* How many descriptors of a process were found before; it is described with the first.
+ */
+static uint32_t count_holder(bc__scan *scan, const bc__descriptor *descriptor,
+                             int *status)
+{
+    bc_owners *owners = scan->owners;
+    for (size_t i = 0; i < owners->process_count && i < owners->process_capacity; i++) {
+        if (owners->processes[i].pid == descriptor->pid) {
+            return owners->processes[i].holders++;
+        }
+    }
+    if (bc__add_process(owners, descriptor->process, descriptor->pid, 0) < 0 &&
+        bc__hides_something(scan, errno)) {
+        *status = -1;
+    }
+    return 0;
+}
+
+static void read_details(const bc_owners *owners, const bc__descriptor *descriptor,
+                         bc_holder *out)
+{
+    out->close_on_exec = bc__close_on_exec(descriptor);
+    out->waits = bc__waits(descriptor);
+    if (!options_known(owners, out->inode)) {
+        int handle = bc__borrow(descriptor);
+        if (handle >= 0) {
+            read_options(handle, out);
+            (void)close(handle);
+        }
+    }
+}
+
 int bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
 {
     bc_owners *owners = scan->owners;
     bc_holder holder;
-    int known = 0;
+    uint32_t before;
+    int status = 0;
 
+    bc__remember(scan, descriptor);
     memset(&holder, 0, sizeof holder);
     holder.inode = descriptor->inode;
     holder.pid = descriptor->pid;
@@ -258,25 +292,16 @@ int bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
     holder.reuse_port = -1;
     holder.v6only = -1;
     holder.close_on_exec = -1;
+    before = count_holder(scan, descriptor, &status);
     if (holder.fd >= 0) {
         bc__protocol_name(descriptor, holder.protocol, sizeof holder.protocol);
-        holder.close_on_exec = bc__close_on_exec(descriptor);
-        holder.waits = bc__waits(descriptor);
     }
-    if (holder.fd >= 0 && !options_known(owners, holder.inode)) {
-        int handle = bc__borrow(descriptor);
-        if (handle >= 0) {
-            read_options(handle, &holder);
-            (void)close(handle);
-        }
+    if (holder.fd >= 0 && before < BC_MOST_DETAILED) {
+        read_details(owners, descriptor, &holder);
     }
     if (owners->holder_count < owners->holder_capacity) {
         owners->holders[owners->holder_count] = holder;
     }
     owners->holder_count++;
-
-    for (size_t i = 0; i < owners->process_count && i < owners->process_capacity; i++) {
-        known |= owners->processes[i].pid == holder.pid;
-    }
-    return known ? 0 : bc__add_process(scan, descriptor->process, holder.pid);
+    return status;
 }

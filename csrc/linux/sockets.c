@@ -22,9 +22,16 @@
 #include <linux/sock_diag.h>
 
 /* linux/inet_diag.h; own copies, because the headers of old systems lack some. */
-enum { REQ_BYTECODE = 1, REQ_PROTOCOL = 3, BYTECODE_S_GE = 2, BYTECODE_S_LE = 3 };
+enum {
+    REQ_BYTECODE = 1,
+    REQ_PROTOCOL = 3,
+    BYTECODE_JMP = 1,
+    BYTECODE_S_GE = 2,
+    BYTECODE_S_LE = 3
+};
 enum { DIAG_INFO_BIT = 1 << 1 };
 enum { TEXT_BYTES = 32768 };
+enum { ROOM = 16 }; /* on our own socket's port: other addresses may have it too */
 
 /* Every state, also TCP_BOUND_INACTIVE (13), which older kernels ignore. */
 #define ALL_STATES 0xffffffffU
@@ -64,6 +71,8 @@ typedef struct {
     size_t capacity;
     size_t *count;
     bc_listing *listing;
+    uint16_t own_port; /* of a socket of our own that is only bound; 0: there is none */
+    uint64_t own_inode;
 } listing_job;
 
 static void add_attribute(dump_message *message, int type, const void *data,
@@ -77,14 +86,23 @@ static void add_attribute(dump_message *message, int type, const void *data,
     message->header.nlmsg_len += (uint32_t)(sizeof head + ((size + 3U) & ~(size_t)3U));
 }
 
-/* sport >= port, then sport <= port: a yes goes to the next operation, a no jumps four
- * bytes past the end, which rejects (inet_diag_bc_run). The operand is in `no` of the
- * operation that follows. S_GE and S_LE are in every kernel, S_EQ only since 4.16. */
-static void add_port_filter(dump_message *message, uint16_t port)
+/* sport >= port, then sport <= port: a yes goes to the next operation, a no past the
+ * end, which rejects, or to where the other port is compared (inet_diag_bc_run; yes and
+ * no are bytes from the operation on). The operand is in `no` of the operation that
+ * follows. S_GE and S_LE are in every kernel, S_EQ only since 4.16. */
+static void add_port_filter(dump_message *message, uint16_t port, uint16_t other)
 {
-    const diag_operation filter[] = {
+    const diag_operation one[] = {
         {BYTECODE_S_GE, 8, 20}, {0, 0, port}, {BYTECODE_S_LE, 8, 12}, {0, 0, port}};
-    add_attribute(message, REQ_BYTECODE, filter, sizeof filter);
+    const diag_operation either[] = {
+        {BYTECODE_S_GE, 8, 20}, {0, 0, port},  {BYTECODE_S_LE, 8, 12}, {0, 0, port},
+        {BYTECODE_JMP, 4, 20}, /* to the end: accepted */
+        {BYTECODE_S_GE, 8, 20}, {0, 0, other}, {BYTECODE_S_LE, 8, 12}, {0, 0, other}};
+    if (other == 0) {
+        add_attribute(message, REQ_BYTECODE, one, sizeof one);
+    } else {
+        add_attribute(message, REQ_BYTECODE, either, sizeof either);
+    }
 }
 
 static int send_request(int handle, int family, const listing_job *job,
@@ -112,12 +130,31 @@ static int send_request(int handle, int family, const listing_job *job,
         message.request.one.states = ALL_STATES;
     }
     if (job->port != 0) {
-        add_port_filter(&message, job->port);
+        add_port_filter(&message, job->port, job->own_port);
     }
     if (protocol > UINT8_MAX) {
         add_attribute(&message, REQ_PROTOCOL, &protocol, sizeof protocol);
     }
     return bc__send_netlink(handle, &message, message.header.nlmsg_len);
+}
+
+/* Whether an answer shows our own socket. */
+static void look_for_own(const listing_job *job, const uint8_t *bytes, size_t length,
+                         uint32_t sequence)
+{
+    bc_decode_status status = {.sequence = sequence};
+    bc_socket rows[ROOM];
+    size_t count = 0;
+    if (job->own_port == 0) {
+        return;
+    }
+    (void)bc_decode_sock_diag(bytes, length, bc__big_endian(), job->protocol,
+                              job->own_port, rows, ROOM, &count, &status);
+    for (size_t i = 0; i < count && i < ROOM; i++) {
+        if (rows[i].inode == job->own_inode) {
+            job->listing->bound = 1;
+        }
+    }
 }
 
 /* The dump of one family; 0 or an error number. */
@@ -135,6 +172,9 @@ static int dump_family(int handle, int family, const listing_job *job,
                                 job->port, job->out, job->capacity, job->count,
                                 &status) == BC_E_MALFORMED) {
             error = EBADMSG;
+        }
+        if (error == 0) {
+            look_for_own(job, buffer, length, sequence);
         }
     }
     job->listing->requests += status.requests;
@@ -225,7 +265,9 @@ static int from_proc_net(const listing_job *job)
 int bc_list_sockets(int32_t protocol, uint16_t port, bc_socket *out, size_t capacity,
                     size_t *count, bc_listing *listing)
 {
-    const listing_job job = {protocol, port, out, capacity, count, listing};
+    listing_job job = {protocol, port, out, capacity, count, listing, 0, 0};
+    const int tries = listing->tries_bound != 0 && protocol == BC_PROTOCOL_TCP;
+    int own = -1;
     int error;
 
     *count = 0;
@@ -233,15 +275,28 @@ int bc_list_sockets(int32_t protocol, uint16_t port, bc_socket *out, size_t capa
     if (protocol <= 0) {
         return BC_E_INVALID;
     }
+    if (tries && port != 0) {
+        own = bc__bind_own(&job.own_port, &job.own_inode);
+    }
+    if (own >= 0 &&
+        job.own_port == port) { /* it would be among those that are listed */
+        (void)close(own);
+        own = -1;
+        job.own_port = 0;
+    }
+    listing->bound = own >= 0 ? 0 : -1;
     error = from_sock_diag(&job);
+    if (own >= 0) {
+        (void)close(own);
+    }
     if (error == 0) {
         listing->source = BC_SOURCE_SOCK_DIAG;
-        listing->bound = -1;
         return *count > capacity ? BC_E_TRUNCATED : BC_OK;
     }
     listing->refused.code = error;
     listing->refused.domain = BC_DOMAIN_ERRNO;
     listing->requests = 0;
+    listing->bound = 0;
     *count = 0;
     if (from_proc_net(&job) == 0) {
         listing->source = BC_SOURCE_PROC_NET;

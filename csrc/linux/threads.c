@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -24,17 +25,17 @@ int bc__same_table(int32_t left, int32_t right)
     return syscall(SYS_kcmp, left, right, KCMP_FILES, 0, 0) == 0;
 }
 
-DIR *bc__open_threads(int process)
+DIR *bc__open_threads(int folder, const char *path)
 {
-    struct stat folder;
+    struct stat file;
     DIR *directory = NULL;
     int tasks = -1;
     errno = 0;
     /* Most processes have one thread: for them this is all. */
-    if (fstatat(process, "task", &folder, 0) != 0 || folder.st_nlink <= LINKS_OF_ONE) {
+    if (fstatat(folder, path, &file, 0) != 0 || file.st_nlink <= LINKS_OF_ONE) {
         return NULL;
     }
-    tasks = openat(process, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    tasks = openat(folder, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (tasks < 0) {
         return NULL;
     }
@@ -45,18 +46,21 @@ DIR *bc__open_threads(int process)
     return directory;
 }
 
-int bc__scan_threads(bc__scan *scan, int process, int32_t pid)
+int bc__scan_threads(bc__scan *scan, int32_t pid)
 {
     struct dirent *entry;
     int32_t before = pid;
     int status = 0;
-    DIR *directory = bc__open_threads(process);
+    char path[32];
+    DIR *directory;
+
+    (void)snprintf(path, sizeof path, "%d/task", (int)pid);
+    directory = bc__open_threads(scan->proc, path);
     if (directory == NULL) {
         return errno != 0 && bc__hides_something(scan, errno) ? -1 : 0;
     }
     while ((entry = bc__next_entry(directory)) != NULL) {
         int32_t tid = (int32_t)strtol(entry->d_name, NULL, 10);
-        char path[64];
         if (tid <= 0 || tid == pid) {
             continue;
         }
@@ -65,8 +69,8 @@ int bc__scan_threads(bc__scan *scan, int process, int32_t pid)
             continue; /* that table was looked at */
         }
         before = tid;
-        bc__task_path(path, sizeof path, tid);
-        if (bc__scan_descriptors(scan, process, path, pid, tid) != 0) {
+        (void)snprintf(path, sizeof path, "%d/fd", (int)tid);
+        if (bc__scan_descriptors(scan, dirfd(directory), path, pid, tid) < 0) {
             status = -1;
         }
     }

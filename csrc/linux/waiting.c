@@ -179,7 +179,7 @@ uint8_t bc__waits(const bc__descriptor *descriptor)
     if (descriptor->tid != descriptor->pid) {
         return thread_waits(descriptor, descriptor->tid);
     }
-    directory = bc__open_threads(descriptor->process);
+    directory = bc__open_threads(descriptor->process, "task");
     if (directory == NULL) {
         return thread_waits(descriptor, descriptor->pid);
     }

@@ -21,3 +21,9 @@ int bc_read_process(int32_t pid, bc_owners *owners)
     (void)pid;
     return bc_find_owners(NULL, 0, owners);
 }
+
+int bc_read_ancestors(int32_t pid, size_t most, bc_owners *owners)
+{
+    (void)most;
+    return bc_read_process(pid, owners);
+}

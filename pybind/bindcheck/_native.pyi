@@ -12,6 +12,7 @@ ffi: _FFI
 
 class _Lib:
     BC_ABI: int
+    BC_MOST_DETAILED: int
     BC_NAME_BYTES: int
     BC_OK: int
     BC_E_INVALID: int
@@ -86,6 +87,16 @@ class _Lib:
     BC_TABLE_BOUND4: int
     BC_TABLE_BOUND6: int
     def bc_probe(self, request: Any, result: Any, /) -> int: ...
+    def bc_probe_address(
+        self,
+        protocol: int,
+        socket_type: int,
+        address: bytes,
+        length: int,
+        port: int,
+        scope_id: int,
+        /,
+    ) -> int: ...
     def bc_probe_name(self, request: Any, result: Any, /) -> int: ...
     def bc_resolve(
         self,
@@ -116,6 +127,7 @@ class _Lib:
     ) -> int: ...
     def bc_find_owners(self, inodes: Any, inode_count: int, owners: Any, /) -> int: ...
     def bc_read_process(self, pid: int, owners: Any, /) -> int: ...
+    def bc_read_ancestors(self, pid: int, most: int, owners: Any, /) -> int: ...
     def bc_find_bound(
         self,
         port: int,

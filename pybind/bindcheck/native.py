@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from _socket import AF_INET, AF_INET6, inet_ntop
+from functools import lru_cache
 
 from bindcheck import _native
 from bindcheck._native import ffi, lib
@@ -25,6 +26,8 @@ from bindcheck.model import (
     Socket,
     Target,
     Tunnel,
+    refused,
+    worked,
 )
 from bindcheck.records import record
 from bindcheck.target import cid_text, name_text
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-ABI = 5
+ABI = 6
 if lib.BC_ABI != ABI:
     raise StaleExtensionError(
         f"{_native.__file__} has interface {lib.BC_ABI}, this bindcheck needs {ABI}: "
@@ -115,9 +118,10 @@ TYPES = {
 }
 _TYPE_NUMBERS = {word: number for number, word in TYPES.items()}
 _TYPES = {protocol: _TYPE_NUMBERS[protocol.type] for protocol in Protocol}
+_IP_SOCKETS = {one: (PROTOCOL_NUMBERS[one], _TYPES[one]) for one in PROTOCOL_NUMBERS}
 _UNIX_PROTOCOLS = {_TYPES[protocol]: protocol for protocol in UNIX_PROTOCOLS}
 _OK = lib.BC_OK
-_bc_probe = lib.bc_probe
+_bc_probe, _bc_probe_address = lib.bc_probe, lib.bc_probe_address
 _TRISTATE = {None: -1, False: 0, True: 1}
 # Looking types up by name costs cffi a parse at every call.
 _Request = ffi.typeof("bc_probe_request *")
@@ -128,6 +132,7 @@ _PCBLIST = lib.BC_SOURCE_PCBLIST  # tells no time that is left
 _makedev: Callable[[int, int], int] = getattr(os, "makedev", lambda *_: 0)
 
 
+@lru_cache(256)  # a number keeps its name and its text
 def error(domain: Domain, code: int) -> NativeCode:
     """Name a native number and give the system's own text for it."""
     number = DOMAIN_NUMBERS[domain]
@@ -147,6 +152,29 @@ def error(domain: Domain, code: int) -> NativeCode:
         message=message,
         reference=reference,
     )
+
+
+def probe_plain(target: Target) -> Attempt | None:
+    """Make the native calls for one IP address without any option; None: it is none."""
+    numbers = _IP_SOCKETS.get(target.protocol)
+    if numbers is None:
+        return None
+    packed = target.packed
+    protocol, kind = numbers
+    port = _bc_probe_address(
+        protocol, kind, packed, len(packed), target.port, target.scope_id or 0
+    )
+    if port >= 0:
+        return worked(target, port)
+    return None if port == -1 else refused(target, *_refusal(-port))
+
+
+@lru_cache(64)
+def _refusal(number: int) -> tuple[Step, NativeCode]:
+    """The step and the error in what bc_probe_address returned."""
+    step, code = divmod(number, 2**32)
+    domain = Domain.WINSOCK if sys.platform == "win32" else Domain.ERRNO
+    return STEPS[step], error(domain, code)
 
 
 def probe(target: Target, options: Options) -> Attempt:
@@ -304,9 +332,15 @@ _SOURCES = {
 }
 
 
-def list_sockets(protocol: Protocol, port: int) -> Listing:
-    """List the sockets of a protocol on a local port (0: all), in every state."""
-    rows, count, listing, _ = _rows(protocol, port)
+def list_sockets(
+    protocol: Protocol, port: int, *, tries_bound: bool = False
+) -> Listing:
+    """List the sockets of a protocol on a local port (0: all), in every state.
+
+    `tries_bound` finds out whether TCP sockets that are bound and do not listen are
+    among them: a socket of our own is bound meanwhile, to another port of loopback.
+    """
+    rows, count, listing, _ = _rows(protocol, port, tries_bound=tries_bound)
     refused = None
     if listing.refused.domain != lib.BC_DOMAIN_NONE:
         refused = error(DOMAINS[listing.refused.domain], listing.refused.code)
@@ -331,7 +365,9 @@ def has_socket(row: Socket) -> bool:
     )
 
 
-def _rows(protocol: Protocol, port: int) -> tuple[Any, int, Any, int]:
+def _rows(
+    protocol: Protocol, port: int, *, tries_bound: bool = False
+) -> tuple[Any, int, Any, int]:
     """An array of C rows, how many are in it, how it was made, and the status.
 
     Not a slice of the array: that would not keep its memory.
@@ -341,6 +377,7 @@ def _rows(protocol: Protocol, port: int) -> tuple[Any, int, Any, int]:
     listing = ffi.new("bc_listing *")
     while True:
         rows = ffi.new("bc_socket[]", capacity)
+        listing.tries_bound = tries_bound
         status = lib.bc_list_sockets(
             PROTOCOL_NUMBERS[protocol], port, rows, capacity, count, listing
         )
@@ -516,6 +553,14 @@ def read_process(pid: int) -> ProcessFacts | None:
         arrays.grow()
         status = lib.bc_read_process(pid, arrays.owners)
     return arrays.scan().processes[0] if status == lib.BC_OK else None
+
+
+def read_ancestors(pid: int, most: int) -> tuple[ProcessFacts, ...]:
+    """Describe a process and those above it, briefly (see bindcheck.h), it first."""
+    arrays = _OwnerArrays()
+    while lib.bc_read_ancestors(pid, most, arrays.owners) == lib.BC_E_TRUNCATED:
+        arrays.grow()
+    return arrays.scan().processes
 
 
 def read_facts() -> Facts:

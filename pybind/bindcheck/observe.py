@@ -6,8 +6,8 @@ Facts are read once for a report, tables at every look, because they change.
 from __future__ import annotations
 
 import errno
-import os
 import time
+from functools import partial
 
 from bindcheck import native
 from bindcheck.cgroups import cgroup_mount, cgroup_path, own_cgroup
@@ -46,6 +46,7 @@ from bindcheck.rules.ownership import (
     INITIAL_PID_NAMESPACE,
     INITIAL_USER_NAMESPACE,
     Asking,
+    asking_first,
     is_service_manager,
     owner_of,
 )
@@ -60,9 +61,9 @@ from bindcheck.words import (
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from bindcheck.model import NativeCode, Options, Target
+    from bindcheck.model import NativeCode, Options, Owner, Target
 
 
 CAP_NET_ADMIN = 12
@@ -98,10 +99,20 @@ class Observer:
         self._kernel_ports: tuple[KernelPort, ...] | None = None
         self.unmapped_uid = unmapped_uid(self.facts)
 
-    def look(self, protocol: Protocol, port: int, device: str | None) -> Snapshot:
-        """Read the rows on a port, without their owners."""
+    def look(
+        self,
+        protocol: Protocol,
+        port: int,
+        device: str | None,
+        *,
+        tries_bound: bool = False,
+    ) -> Snapshot:
+        """Read the rows on a port, without their owners.
+
+        `tries_bound` tells whether TCP sockets that are only bound are among them.
+        """
         limits: list[Notice] = []
-        listing = native.list_sockets(protocol.table, port)
+        listing = native.list_sockets(protocol.table, port, tries_bound=tries_bound)
         if listing.source is None:
             limits.append(_no_tables(protocol, listing, self.facts.system))
         elif listing.source == "proc-net":
@@ -133,7 +144,10 @@ class Observer:
             permission_denied=self._error("EACCES"),
             address_not_available=self._error("EADDRNOTAVAIL"),
             invalid_argument=self._error("EINVAL"),
-            bound_sockets_listed=listing.bound if self._elsewhere else None,
+            # Where they are not, with_bound_sockets() finds those that it can.
+            bound_sockets_listed=listing.bound
+            if listing.bound or self._elsewhere
+            else None,
             user=self._user(),
             observed_at=time.time(),
         )
@@ -154,7 +168,7 @@ class Observer:
             from bindcheck import windows
 
             return windows.own_user()
-        return user_name(self.facts.euid)
+        return self._name_of_user(self.facts.euid)
 
     def nothing_seen(self) -> Snapshot:
         """A snapshot without tables: the facts and the system's texts alone."""
@@ -261,8 +275,9 @@ class Observer:
         for row in snapshot.sockets:
             if row.state is State.LISTEN:
                 listeners.setdefault(row.local.port, []).append(row)
+        # By the row's identity: that of the fields takes longer than all the rest.
         accepting = {
-            row: listener
+            id(row): listener
             for row in wanted
             if _waits_for_accept(row)
             and (listener := covering_listener(row, listeners.get(row.local.port, ())))
@@ -277,9 +292,10 @@ class Observer:
         found = _name_hidden(self._owned(snapshot.sockets, inodes, scan))
         rows = []
         for row in snapshot.sockets:
-            owned = found.get(row, row)
-            if row in accepting and accepting[row] in found:
-                owned = replace(row, owner=found[accepting[row]].owner)
+            owned = found.get(id(row), row)
+            listener = accepting.get(id(row))
+            if listener is not None and id(listener) in found:
+                owned = replace(row, owner=found[id(listener)].owner)
             rows.append(owned)
         limits = (*snapshot.limits, *self._owner_limits(scan))
         return replace(
@@ -295,7 +311,9 @@ class Observer:
         """Look for TCP sockets that are bound and that the tables do not show."""
         if not snapshot.listed or protocol.table is not Protocol.TCP or self._elsewhere:
             return snapshot
-        if self.sees_bound_sockets():
+        if snapshot.bound_sockets_listed:
+            return snapshot
+        if shows_bound():
             return replace(snapshot, bound_sockets_listed=True)
         known = native.list_sockets(Protocol.TCP, 0).sockets
         scan = native.find_bound(port, [row.inode for row in known])
@@ -317,26 +335,6 @@ class Observer:
             bound_sockets_listed=False,
             limits=limits,
         )
-
-    def sees_bound_sockets(self) -> bool:
-        """Whether the tables show a TCP socket that is bound and not listening.
-
-        Tried with a socket of our own: kernels before 6.8 ignore the question.
-        """
-        import _socket
-
-        own = None
-        try:
-            own = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
-            own.bind(("127.0.0.1", 0))
-            rows = native.list_sockets(Protocol.TCP, own.getsockname()[1]).sockets
-            inode = os.fstat(own.fileno()).st_ino
-            return any(row.inode == inode for row in rows)
-        except OSError:
-            return False
-        finally:
-            if own is not None:
-                own.close()
 
     def name_of(self, uid: int | None) -> str | None:
         """The name of a user, also of one that has no id in this user namespace."""
@@ -364,26 +362,41 @@ class Observer:
 
     def _owned(
         self, sockets: Sequence[Socket], inodes: set[int], scan: native.Scan
-    ) -> dict[Socket, Socket]:
-        """The rows with these inodes, each with its owner.
+    ) -> dict[int, Socket]:
+        """The rows with these inodes, each with its owner; by the row's id().
 
-        By row: the subflows of an MPTCP connection are several with one inode.
+        Not by inode: the subflows of an MPTCP connection are several with one.
         """
         holders: dict[int, list[native.Holder]] = {}
         for one in scan.holders:
             holders.setdefault(one.inode, []).append(one)
         facts = {one.pid: one for one in scan.processes}
-        known: dict[int, native.ProcessFacts | None] = {}
+        known: dict[int, tuple[native.ProcessFacts, ...]] = {}
         # Once each: a process may have thousands of these sockets.
         described = {
-            pid: self._without_unmapped_user(describe_process(one, self.facts, known))
+            pid: self._without_unmapped_user(
+                describe_process(
+                    one, self.facts, known, user=self._name_of_user(one.uid)
+                )
+            )
             for pid, one in facts.items()
         }
         cgroups = {pid: path_of(one.cgroup) for pid, one in facts.items()}
+        everything_readable = (
+            scan.available
+            and scan.unreadable == 0
+            and not scan.exhausted
+            and self.facts.pid_namespace == INITIAL_PID_NAMESPACE
+            and sees_other_users()
+        )
+        judge = partial(
+            self._owner,
+            cgroups=cgroups,
+            everything_readable=everything_readable,
+            alike={},
+        )
         return {
-            row: self._with_owner(
-                row, holders.get(row.inode, []), described, cgroups, scan
-            )
+            id(row): self._with_owner(row, holders.get(row.inode, []), described, judge)
             for row in sockets
             if row.inode in inodes
         }
@@ -393,8 +406,7 @@ class Observer:
         row: Socket,
         holders: Sequence[native.Holder],
         described: Mapping[int, Process],
-        cgroups: Mapping[int, str | None],
-        scan: native.Scan,
+        judge: Callable[[Socket, tuple[Process, ...]], Owner],
     ) -> Socket:
         by_pid: dict[int, list[native.Holder]] = {}
         for one in holders:
@@ -406,35 +418,48 @@ class Observer:
         ]
         processes = tuple(sorted(having, key=lambda one: (one.start_id or 0, one.pid)))
         read = next((one for one in holders if one.reuse_address is not None), None)
-        owner = owner_of(
-            row,
-            processes,
-            everything_readable=scan.available
-            and scan.unreadable == 0
-            and not scan.exhausted
-            and self.facts.pid_namespace == INITIAL_PID_NAMESPACE
-            and sees_other_users(),
-            cgroup=None
-            if self._elsewhere
-            else self._cgroup_of(row, processes, cgroups),
-            user=self._name_of_user(row.uid),
-            asking=self.asking,
-            unmapped_uid=self.unmapped_uid,
-            kernel_ports=() if processes else self._ports_of_the_kernel(),
-            socket_units=socket_units(row)
-            if any(is_service_manager(one) for one in processes)
-            else (),
-        )
         is_mptcp = any(one.protocol.startswith("MPTCP") for one in holders)
         return replace(
             row,
-            owner=owner,
+            owner=judge(row, processes),
             protocol=Protocol.MPTCP if is_mptcp else row.protocol,
             device=row.device or (read.device or 0 if read else 0),
             reuse_address=read.reuse_address if read else row.reuse_address,
             reuse_port=read.reuse_port if read else row.reuse_port,
             v6only=row.v6only if row.v6only is not None or not read else read.v6only,
         )
+
+    def _owner(
+        self,
+        row: Socket,
+        processes: tuple[Process, ...],
+        *,
+        cgroups: Mapping[int, str | None],
+        everything_readable: bool,
+        alike: dict[tuple[object, ...], Owner],
+    ) -> Owner:
+        """The owner of a row; `alike` keeps those of rows that differ in nothing else."""
+        cgroup = None
+        if not self._elsewhere:
+            cgroup = self._cgroup_of(row, processes, cgroups)
+        managed = any(is_service_manager(one) for one in processes)
+        key = (row.state, row.uid, cgroup, *map(_without_descriptors, processes))
+        if processes and not managed and key in alike:
+            return replace(alike[key], processes=asking_first(processes, self.asking))
+        owner = owner_of(
+            row,
+            processes,
+            everything_readable=everything_readable,
+            cgroup=cgroup,
+            user=self._name_of_user(row.uid),
+            asking=self.asking,
+            unmapped_uid=self.unmapped_uid,
+            kernel_ports=() if processes else self._ports_of_the_kernel(),
+            socket_units=socket_units(row) if managed else (),
+        )
+        if processes and not managed:
+            alike[key] = owner
+        return owner
 
     def _cgroup_of(
         self,
@@ -523,25 +548,42 @@ class Observer:
         return limits
 
 
-def _name_hidden(found: Mapping[Socket, Socket]) -> dict[Socket, Socket]:
+def _without_descriptors(process: Process) -> tuple[object, ...]:
+    """What of a holder differs between its sockets and tells something of the owner.
+
+    Of those that socket activation gave it the numbers tell it (sd_listen_fds(3)).
+    """
+    numbers = process.fds if process.environment else None
+    return (
+        *(process.pid, process.thread, process.registered),
+        *(process.close_on_exec, process.serves, numbers),
+    )
+
+
+def shows_bound() -> bool:
+    """Whether the tables show TCP sockets that are bound and do not listen; tried."""
+    return bool(native.list_sockets(Protocol.TCP, 1, tries_bound=True).bound)
+
+
+def _name_hidden(found: Mapping[int, Socket]) -> dict[int, Socket]:
     """Tell MPTCP from TCP where no descriptor could be asked."""
     unnamed = {
-        row
-        for row, owned in found.items()
+        key: owned
+        for key, owned in found.items()
         if owned.protocol is Protocol.TCP
         and owned.state is not State.CLOSE
         and owned.owner.kind is not OwnerKind.PROCESS
     }
     if not unnamed:
         return dict(found)
-    ports = {row.local.port for row in unnamed}
+    ports = {owned.local.port for owned in unnamed.values()}
     port = ports.pop() if len(ports) == 1 else 0
     mptcp = {row.inode for row in native.list_sockets(Protocol.MPTCP, port).sockets}
     return {
-        row: replace(owned, protocol=Protocol.MPTCP)
-        if row in unnamed and row.inode in mptcp
+        key: replace(owned, protocol=Protocol.MPTCP)
+        if key in unnamed and owned.inode in mptcp
         else owned
-        for row, owned in found.items()
+        for key, owned in found.items()
     }
 
 

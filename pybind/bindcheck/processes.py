@@ -48,7 +48,8 @@ _TELLING_VARIABLES = frozenset(
 def describe_process(
     facts: native.ProcessFacts,
     machine: Facts,
-    known: dict[int, native.ProcessFacts | None],
+    known: dict[int, tuple[native.ProcessFacts, ...]],
+    user: str | None,
 ) -> Process:
     """Turn what the system says of a process into a Process, without descriptors.
 
@@ -65,7 +66,7 @@ def describe_process(
         command=command,
         command_truncated=facts.command_truncated,
         uid=facts.uid,
-        user=user_name(facts.uid),
+        user=user,
         started=_boot_time() + facts.start_ticks / machine.clock_ticks,
         parent=facts.parent or None,
         parent_name=decode(above[0].name) if above else None,
@@ -100,16 +101,14 @@ def with_descriptors(process: Process, holders: Sequence[native.Holder]) -> Proc
 
 
 def _ancestors(
-    facts: native.ProcessFacts, known: dict[int, native.ProcessFacts | None]
+    facts: native.ProcessFacts, known: dict[int, tuple[native.ProcessFacts, ...]]
 ) -> Iterator[native.ProcessFacts]:
     """The processes above one, parent first, pid 1 last; bounded."""
-    for _ in range(_MOST_ANCESTORS):
-        if facts.parent not in known:
-            found = native.read_process(facts.parent) if facts.parent else None
-            known[facts.parent] = found
-        parent = known[facts.parent]
-        if parent is None or parent.start_ticks > facts.start_ticks:
-            return  # gone, or a reused pid
+    if facts.parent not in known:
+        known[facts.parent] = native.read_ancestors(facts.parent, _MOST_ANCESTORS)
+    for parent in known[facts.parent]:
+        if parent.start_ticks > facts.start_ticks:
+            return  # a reused pid
         yield parent
         facts = parent
 
@@ -130,13 +129,15 @@ def _ancestor(facts: native.ProcessFacts) -> Ancestor:
 def _environment(facts: native.ProcessFacts) -> tuple[tuple[str, str], ...]:
     """Of a process's variables those that tell who started it; never others."""
     try:
-        with open(f"/proc/{facts.pid}/environ", "rb") as file:
-            pairs = file.read(_MOST_ENVIRONMENT).split(b"\0")
+        with open(f"/proc/{facts.pid}/environ", "rb", buffering=0) as file:
+            whole = file.read(_MOST_ENVIRONMENT)
     except OSError:
+        return ()
+    if not any(name in whole for name in _TELLING_VARIABLES):
         return ()
     found = tuple(
         (decode(name), decode(value))
-        for name, _, value in (pair.partition(b"=") for pair in pairs)
+        for name, _, value in (pair.partition(b"=") for pair in whole.split(b"\0"))
         if name in _TELLING_VARIABLES
     )
     if not found:

@@ -42,6 +42,7 @@ else:
                 "__slots__": names,
                 "__match_args__": () if kw_only else names,
                 "__dataclass_fields__": _LazyFields(defaults),
+                "_copy": _LazyCopy(),
                 "__dataclass_params__": None,
             }
             made = type(cls)(cls.__name__, cls.__bases__, body)
@@ -52,9 +53,24 @@ else:
 
     def replace(one, /, **changes):
         """Copy a record with some fields changed, as dataclasses.replace does."""
-        cls = type(one)
-        values = {name: getattr(one, name) for name in cls.__slots__}
-        return cls(**{**values, **changes})
+        return type(one)._copy(one, **changes)
+
+    class _LazyCopy:
+        """What replace() calls, written for a class when it is called first."""
+
+        def __get__(self, one, cls):
+            names = cls.__slots__
+            scope = {f"_set_{name}": cls.__dict__[name].__set__ for name in names}
+            scope |= {"_same": object(), "_new": object.__new__, "_cls": cls}
+            parameters = ", ".join(f"{name}=_same" for name in names)
+            lines = [f"def copy(_one, /, *, {parameters}):", " _two = _new(_cls)"]
+            lines += [
+                f" _set_{name}(_two, _one.{name} if {name} is _same else {name})"
+                for name in names
+            ]
+            exec("\n".join([*lines, " return _two"]), scope)  # noqa: S102 - our own names
+            cls._copy = staticmethod(scope["copy"])
+            return scope["copy"]
 
     def _make_init(cls, names, defaults, *, kw_only):
         """Write __init__, which sets the slots directly past the frozen __setattr__."""

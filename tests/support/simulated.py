@@ -169,7 +169,8 @@ class Simulated:
         for name in (
             *("read_facts", "list_sockets", "probe", "list_addresses", "find_owners"),
             *("list_kept_ports", "service_name", "error", "read_confinement"),
-            *("list_tunnels", "read_process", "probe_name", "list_unix_sockets"),
+            *("list_tunnels", "read_process", "read_ancestors"),
+            *("probe_name", "list_unix_sockets"),
         ):
             monkeypatch.setattr(native, name, getattr(self, name))
         monkeypatch.setitem(sys.modules, "psutil", self._psutil())
@@ -241,7 +242,10 @@ class Simulated:
             elevated=False if windows else None,
         )
 
-    def list_sockets(self, protocol: Protocol, port: int) -> native.Listing:
+    def list_sockets(
+        self, protocol: Protocol, port: int, *, tries_bound: bool = False
+    ) -> native.Listing:
+        del tries_bound
         rows = [
             self._row(one)
             for one in self.held
@@ -297,6 +301,14 @@ class Simulated:
 
     def read_process(self, pid: int) -> native.ProcessFacts | None:
         return next((self._facts(one) for one in self.programs if one.pid == pid), None)
+
+    def read_ancestors(self, pid: int, most: int) -> tuple[native.ProcessFacts, ...]:
+        found: list[native.ProcessFacts] = []
+        one = self.read_process(pid)
+        while one is not None and len(found) < most:
+            found.append(one)
+            one = self.read_process(one.parent)
+        return tuple(found)
 
     def find_owners(self, inodes: list[int]) -> native.Scan:
         holders, pids = [], set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from bindcheck.cli.exit_codes import ExitCode
@@ -43,6 +44,16 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         UsageError: an argument is no port.
     """
     ports = frozenset(port for text in arguments.targets for port in _ports(text))
+    collects = gc.isenabled()
+    gc.disable()  # thousands of records that stay: to look for garbage finds none
+    try:
+        return _run(arguments, ports)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _run(arguments: argparse.Namespace, ports: frozenset[int]) -> ExitCode:
     observer = Observer()
     snapshot = _with_owners(observer, arguments, ports)
     rows = judged(snapshot.sockets, snapshot.facts.ephemeral_range)
@@ -87,8 +98,11 @@ def _with_owners(
     snapshot = observer.with_owners(snapshot, wanted)
     if any(one.owner.kind in _UNSEEN for one in snapshot.sockets):
         snapshot = _without_closed(snapshot, _look(observer, arguments, ports))
-    # Each of several tables may have said the same.
-    return replace(snapshot, limits=tuple(dict.fromkeys(snapshot.limits)))
+    # Each of several tables may have said the same, of other processes by then.
+    limits = {
+        one.code if one.code in _OF_OWNERS else one: one for one in snapshot.limits
+    }
+    return replace(snapshot, limits=tuple(limits.values()))
 
 
 def _look(

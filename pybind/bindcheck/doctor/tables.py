@@ -8,6 +8,7 @@ from bindcheck import native
 from bindcheck.doctor.checks import Answer, Group, Question, said
 from bindcheck.doctor.here import CAP_SYS_PTRACE
 from bindcheck.model import NativeCode, Options
+from bindcheck.observe import shows_bound
 from bindcheck.target import make_vsock_target, parse
 from bindcheck.words import Protocol
 
@@ -80,7 +81,7 @@ def _rare_table(here: Here, protocol: Protocol) -> Answer:
 
 
 def _bound(here: Here) -> Answer:
-    if here.observer.sees_bound_sockets():
+    if shows_bound():
         return Answer(ok=True, text=f"{_ONLY_BOUND} are in the table")
     return _borrowed(here)
 

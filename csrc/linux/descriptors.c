@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One descriptor table of a process, in two ways.
+ *
+ * Through /proc: stat(2) of each descriptor tells device and inode of its file; no text
+ * is parsed for it.
+ *
+ * By kcmp(2), once a descriptor of each wanted socket is known: whether another one is
+ * the same open file, for a third of what /proc costs. (A socket has one open file,
+ * however many descriptors.) A match is looked at through /proc all the same. That
+ * nothing matches holds while the known descriptor is that socket, which is asked again
+ * when the walk has ended.
+ */
+#include "../internal.h"
+#include "linux.h"
+#include "owners.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { KCMP_FILE = 0 }; /* linux/kcmp.h */
+
+/* getdents64(2); not every C library declares it. */
+enum { LISTING_BYTES = 4096, NAME_OFFSET = 19 };
+
+/* A table that is being looked at. */
+typedef struct {
+    bc__scan *scan;
+    int handle; /* of its folder in /proc */
+    int32_t pid, tid;
+    size_t size; /* how many descriptors there are; SIZE_MAX: not told */
+} table;
+
+static int compare_inodes(const void *left, const void *right)
+{
+    uint64_t a = *(const uint64_t *)left;
+    uint64_t b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
+int bc__is_wanted(const bc__scan *scan, uint64_t inode)
+{
+    return (bsearch(&inode, scan->inodes, scan->inode_count, sizeof inode,
+                    compare_inodes) == NULL) == (scan->others != 0);
+}
+
+/* Whether a descriptor folder may be read is asked of its entries, not of the folder:
+ * without CAP_SYS_RESOURCE even uid 0 may list what it may not stat. Anything but "it
+ * is gone" hides something: a lack of rights, or of descriptors of our own. */
+int bc__hides_something(bc__scan *scan, int error)
+{
+    if (error == EMFILE || error == ENFILE) {
+        scan->owners->exhausted = 1;
+    }
+    return error != ENOENT && error != ESRCH;
+}
+
+void bc__remember(bc__scan *scan, const bc__descriptor *descriptor)
+{
+    size_t count = scan->known != NULL ? atomic_load(&scan->known->count) : 0;
+    if (scan->known == NULL || descriptor->fd < 0 || count == BC__MOST_KNOWN) {
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (scan->known->descriptors[i].inode == descriptor->inode) {
+            return;
+        }
+    }
+    scan->known->descriptors[count] = *descriptor;
+    atomic_store(&scan->known->count, count + 1); /* for the other threads */
+}
+
+static int can_compare(const bc__scan *scan)
+{
+    return scan->known != NULL && !atomic_load(&scan->known->lost) &&
+           atomic_load(&scan->known->count) == scan->inode_count;
+}
+
+/* Whether what was compared with is what it was. */
+static void check_known(const bc__scan *scan)
+{
+    for (size_t i = 0; i < scan->inode_count; i++) {
+        const bc__descriptor *one = &scan->known->descriptors[i];
+        struct stat file;
+        char path[64];
+        (void)snprintf(path, sizeof path, "%d/task/%d/fd/%d", (int)one->pid,
+                       (int)one->tid, (int)one->fd);
+        if (fstatat(scan->proc, path, &file, 0) != 0 ||
+            file.st_dev != scan->socket_device || (uint64_t)file.st_ino != one->inode) {
+            atomic_store(&scan->known->lost, 1);
+        }
+    }
+}
+
+/* Give a descriptor that matched to who asked, with its process. */
+static int report(const table *of, int32_t fd, uint64_t inode)
+{
+    const char *up = of->tid == of->pid ? ".." : "../../.."; /* of task/TID/fd */
+    bc__descriptor found = {-1, of->pid, of->tid, fd, inode};
+    int status;
+    found.process = openat(of->handle, up, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (found.process < 0) {
+        return bc__hides_something(of->scan, errno) ? -1 : 0;
+    }
+    status = of->scan->found(of->scan, &found);
+    (void)close(found.process);
+    return status;
+}
+
+/* Look at one descriptor through /proc. Returns 0, or -1 when it may not be read. */
+static int look_at(const table *of, const char *name)
+{
+    struct stat file;
+    if (fstatat(of->handle, name, &file, 0) != 0) {
+        return bc__hides_something(of->scan, errno) ? -1 : 0; /* 0: closed meanwhile */
+    }
+    if (S_ISSOCK(file.st_mode) && file.st_dev == of->scan->socket_device &&
+        bc__is_wanted(of->scan, (uint64_t)file.st_ino)) {
+        return report(of, (int32_t)strtol(name, NULL, 10), (uint64_t)file.st_ino);
+    }
+    return 0;
+}
+
+/* 1 when a descriptor is one that is known, 0 when it is another one, else -1 with
+ * errno: EBADF where there is none of that number. */
+static int compare(const table *of, int32_t fd)
+{
+    for (size_t i = 0; i < of->scan->inode_count; i++) {
+        const bc__descriptor *one = &of->scan->known->descriptors[i];
+        long order =
+            syscall(SYS_kcmp, one->tid, of->tid, KCMP_FILE, (long)one->fd, (long)fd);
+        if (order <= 0) {
+            return order == 0 ? 1 : -1;
+        }
+    }
+    return 0;
+}
+
+/* Compare the descriptors from 0 on. The lowest free number is the next to be given, so
+ * there are few holes at that end; where there are more, listing is cheaper. Returns
+ * the number from which on nothing was looked at. */
+static int32_t compare_low(const table *of)
+{
+    size_t there = 0;
+    size_t holes = 0;
+    int32_t fd = 0;
+    if (!can_compare(of->scan)) {
+        return 0;
+    }
+    for (; there < of->size && holes <= 1 + there / 8; fd++) {
+        char name[16];
+        int same = compare(of, fd);
+        if (same < 0 && errno != EBADF) {
+            break;
+        }
+        there += same >= 0 ? 1 : 0;
+        holes += same < 0 ? 1 : 0;
+        (void)snprintf(name, sizeof name, "%d", (int)fd);
+        if (same > 0 && look_at(of, name) != 0) {
+            break;
+        }
+    }
+    check_known(of->scan);
+    return fd;
+}
+
+/* List the descriptors from a number on, and look at each. */
+static int look_from(const table *of, int32_t first)
+{
+    _Alignas(8) char listing[LISTING_BYTES];
+    long length;
+    /* An entry's place is its number and two (fs/proc/fd.c, proc_readfd_common). */
+    if (first > 0 && lseek(of->handle, (off_t)first + 2, SEEK_SET) < 0) {
+        return -1;
+    }
+    while ((length = syscall(SYS_getdents64, of->handle, listing, sizeof listing)) >
+           0) {
+        for (long at = 0; at < length;) {
+            const char *entry = listing + at;
+            const char *name = entry + NAME_OFFSET;
+            uint16_t bytes;
+            memcpy(&bytes, entry + NAME_OFFSET - 3, sizeof bytes);
+            if (bytes <= NAME_OFFSET || bytes > length - at) {
+                return -1;
+            }
+            at += bytes;
+            if (name[0] != '.' && look_at(of, name) != 0) {
+                return -1;
+            }
+        }
+    }
+    return length < 0 && bc__hides_something(of->scan, errno) ? -1 : 0;
+}
+
+int bc__scan_descriptors(bc__scan *scan, int folder, const char *path, int32_t pid,
+                         int32_t tid)
+{
+    int status = -1;
+    table of = {scan, -1, pid, tid, SIZE_MAX};
+
+    if (scan->sized) {
+        struct stat entry;
+        if (fstatat(folder, path, &entry, 0) != 0) {
+            return bc__hides_something(scan, errno) ? -1 : BC__GONE;
+        }
+        if (entry.st_size == 0) {
+            return 0; /* no descriptors: a kernel thread, a zombie */
+        }
+        of.size = (size_t)entry.st_size;
+    }
+    of.handle = openat(folder, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (of.handle < 0) {
+        return bc__hides_something(scan, errno) ? -1 : BC__GONE;
+    }
+    status = look_from(&of, compare_low(&of));
+    (void)close(of.handle);
+    return status;
+}

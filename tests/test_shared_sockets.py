@@ -1,0 +1,131 @@
+"""Every process that has a socket is found, wherever its descriptor stands."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bindcheck import native
+from tests.support import needs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="needs Linux"),
+    needs("socket tables"),
+]
+
+
+@contextmanager
+def forked(
+    prepare: Callable[[], object], forever: Callable[[], object] = signal.pause
+) -> Iterator[int]:
+    """A child that has prepared and then does one thing again and again."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            prepare()
+            os.write(writer, b"x")
+            while True:
+                forever()
+        finally:
+            os._exit(1)
+    os.close(writer)
+    try:
+        assert os.read(reader, 1) == b"x"
+        yield pid
+    finally:
+        os.close(reader)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def by_stat(inodes: set[int]) -> set[tuple[int, int, int]]:
+    """The same answer by another way: pid, descriptor and inode."""
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            inode = link.stat().st_ino
+            if inode in inodes and link.readlink().name.startswith("socket:"):
+                found.add((int(link.parts[2]), int(link.name), inode))
+        except OSError:
+            continue
+    return found
+
+
+def by_core(inodes: set[int]) -> set[tuple[int, int | None, int]]:
+    """What the core finds."""
+    scan = native.find_owners(sorted(inodes))
+    found = [(one.pid, one.fd, one.inode) for one in scan.holders]
+    assert len(set(found)) == len(found), "found twice"
+    return set(found)
+
+
+def inode_of(one: socket.socket) -> int:
+    return os.fstat(one.fileno()).st_ino
+
+
+@pytest.mark.parametrize("sockets", [1, 2, 3])
+def test_every_holder_of_a_shared_socket(sockets: int) -> None:
+    shared = [socket.create_server(("127.0.0.1", 0)) for _ in range(sockets)]
+    first = shared[0].fileno()
+
+    def moved() -> None:
+        # As bash keeps its own: far away, with nothing in between.
+        os.dup2(first, 255)
+        os.close(first)
+
+    def several() -> None:
+        for _ in range(40):
+            os.dup(first)
+
+    def with_holes() -> None:
+        null = os.open(os.devnull, os.O_RDONLY)
+        numbers = [os.dup(null) for _ in range(60)]
+        for number in numbers[::2]:
+            os.close(number)
+        fcntl.fcntl(first, fcntl.F_DUPFD, numbers[-1])
+
+    def without() -> None:
+        for one in shared:
+            one.close()
+
+    inodes = {inode_of(one) for one in shared}
+    with forked(moved), forked(several), forked(with_holes), forked(without) as other:
+        found = by_core(inodes)
+        assert found == by_stat(inodes)
+        assert other not in {pid for pid, _, _ in found}
+    for one in shared:
+        one.close()
+
+
+def test_a_holder_that_moves_its_descriptor() -> None:
+    """What others were compared with meanwhile is not taken for an answer."""
+    with socket.create_server(("127.0.0.1", 0)) as shared:
+        number, inode = shared.fileno(), inode_of(shared)
+        null = os.open(os.devnull, os.O_RDONLY)
+        elsewhere = os.dup(null)
+
+        def move() -> None:
+            os.dup2(number, elsewhere)
+            os.dup2(null, number)
+            os.dup2(elsewhere, number)
+            os.dup2(null, elsewhere)
+
+        with forked(bool, move), forked(bool) as keeper:
+            shared.close()
+            for _ in range(200):
+                found = {(pid, fd) for pid, fd, _ in by_core({inode})}
+                assert (keeper, number) in found
+        os.close(null)
+        os.close(elsewhere)
