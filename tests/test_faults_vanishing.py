@@ -28,13 +28,14 @@ pytestmark = [needs("socket tables", COMPILER), pytest.mark.usefixtures("network
 
 # Where the walk over /proc is when the holder ends; {pid} and {fd} are the holder's.
 PLACES = (
-    "/proc/{pid}",
-    "/proc/{pid}/fd",
-    "fdopendir /proc/{pid}/fd",
-    "/proc/{pid}/fd/{fd}",
-    "/proc/{pid}/fdinfo/{fd}",
-    "/proc/{pid}/task",
-    "/proc/{pid}/stat",
+    "fstatat /proc/{pid}/fd",
+    "openat /proc/{pid}/fd",
+    "getdents64 /proc/{pid}/fd",
+    "fstatat /proc/{pid}/fd/{fd}",
+    "openat /proc/{pid}/fd/..",
+    "openat /proc/{pid}/stat",
+    "openat /proc/{pid}/fdinfo/{fd}",
+    "fstatat /proc/{pid}/task",
     "pidfd_open",
     "pidfd_getfd",
 )
@@ -113,7 +114,7 @@ def test_holder_that_closes(holder: Holder, place: str) -> None:
         assert found["blockers"] == []
         return
     # What was found before it was closed was true then.
-    assert PLACES.index(place) > PLACES.index("/proc/{pid}/fd/{fd}")
+    assert PLACES.index(place) > PLACES.index("fstatat /proc/{pid}/fd/{fd}")
     (blocker,) = found["blockers"]
     assert [one["pid"] for one in blocker["owner"]["processes"]] == [holder.pid]
 

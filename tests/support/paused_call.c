@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * For LD_PRELOAD: the program stops before its first look-up of PAUSE_AT, tells so by a
- * byte into the descriptor PAUSE_TELL and goes on with one from PAUSE_WAIT. PAUSE_AT is
- * a whole path, "fdopendir " and one, or "pidfd_open" or "pidfd_getfd".
+ * For LD_PRELOAD: the program stops before its first call PAUSE_AT, tells so by a byte
+ * into the descriptor PAUSE_TELL and goes on with one from PAUSE_WAIT. PAUSE_AT is
+ * "openat PATH", "fstatat PATH", "getdents64 PATH", "pidfd_open" or "pidfd_getfd".
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -34,46 +33,37 @@ static void pause_at(const char *what)
     }
 }
 
-static void pause_at_path(int folder, const char *path)
+/* A call with a path, or with a folder that is open. */
+static void pause_at_path(const char *call, int folder, const char *path)
 {
     char link[32];
-    char whole[2 * PATH_MAX];
-    ssize_t length = 0;
+    char what[2 * PATH_MAX];
+    int used = snprintf(what, sizeof what, "%s ", call);
     if (folder != AT_FDCWD && path[0] != '/') {
+        ssize_t length;
         (void)snprintf(link, sizeof link, "/proc/self/fd/%d", folder);
-        length = readlink(link, whole, PATH_MAX);
+        length = readlink(link, what + used, PATH_MAX);
         if (length < 0) {
             return;
         }
-        whole[length++] = '/';
+        used += (int)length;
+        what[used++] = path[0] != '\0' ? '/' : '\0';
     }
-    (void)snprintf(whole + length, sizeof whole - (size_t)length, "%s", path);
-    pause_at(whole);
+    (void)snprintf(what + used, sizeof what - (size_t)used, "%s", path);
+    pause_at(what);
 }
 
 int openat(int folder, const char *path, int flags, ...)
 {
-    pause_at_path(folder, path);
+    pause_at_path("openat", folder, path);
     /* The module creates no files: there is no mode. */
     return REAL(openat)(folder, path, flags);
 }
 
 int fstatat(int folder, const char *path, struct stat *out, int flags)
 {
-    pause_at_path(folder, path);
+    pause_at_path("fstatat", folder, path);
     return REAL(fstatat)(folder, path, out, flags);
-}
-
-DIR *fdopendir(int handle)
-{
-    char link[32];
-    char what[PATH_MAX] = "fdopendir ";
-    size_t used = strlen(what);
-    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", handle);
-    if (readlink(link, what + used, sizeof what - used - 1) > 0) {
-        pause_at(what);
-    }
-    return REAL(fdopendir)(handle);
 }
 
 long syscall(long number, ...)
@@ -89,6 +79,8 @@ long syscall(long number, ...)
         pause_at("pidfd_open");
     } else if (number == SYS_pidfd_getfd) {
         pause_at("pidfd_getfd");
+    } else if (number == SYS_getdents64) {
+        pause_at_path("getdents64", (int)given[0], "");
     }
     return REAL(syscall)(number, given[0], given[1], given[2], given[3], given[4],
                          given[5]);
