@@ -21,7 +21,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { MOST_PATIENCE = 100 };
 
 struct dirent *bc__next_entry(DIR *directory)
 {
@@ -36,18 +39,33 @@ static int is_number(const char *name)
 
 /* A kernel thread has no descriptors, nor has a process that has exited: that they may
  * not be read hides nothing. (Both belong to root in /proc: fs/proc/base.c,
- * task_dump_owner.) */
-static int has_none(const bc__scan *scan, int32_t pid)
+ * task_dump_owner.) One that is about to exit belongs to root before its descriptors
+ * are closed (do_exit calls exit_mm first), which is waited for as long as there is
+ * patience. */
+static int has_none(bc__scan *scan, int32_t pid)
 {
-    enum { PF_KTHREAD = 0x00200000 };
-    uint8_t text[512];
+    enum { PF_EXITING = 0x00000004, PF_KTHREAD = 0x00200000 };
+    const struct timespec moment = {.tv_nsec = 1000000};
     char path[32];
-    bc_proc_stat stat;
-    ssize_t length;
     (void)snprintf(path, sizeof path, "%d/stat", (int)pid);
-    length = bc__read_file(scan->proc, path, text, sizeof text);
-    return length > 0 && bc_decode_proc_stat(text, (size_t)length, &stat) == BC_OK &&
-           ((stat.flags & PF_KTHREAD) != 0 || stat.state == 'Z' || stat.state == 'X');
+    for (;; scan->patience--) {
+        uint8_t text[512];
+        bc_proc_stat stat;
+        ssize_t length = bc__read_file(scan->proc, path, text, sizeof text);
+        if (length < 0) {
+            return !bc__hides_something(scan, errno); /* gone */
+        }
+        if (bc_decode_proc_stat(text, (size_t)length, &stat) != BC_OK) {
+            return 0;
+        }
+        if ((stat.flags & PF_KTHREAD) != 0 || stat.state == 'Z' || stat.state == 'X') {
+            return 1;
+        }
+        if ((stat.flags & PF_EXITING) == 0 || scan->patience <= 0) {
+            return 0;
+        }
+        (void)nanosleep(&moment, NULL);
+    }
 }
 
 static void scan_process(bc__scan *scan, int32_t pid)
@@ -215,6 +233,7 @@ int bc__walk(bc__scan *scan)
     DIR *directory;
     int status = -1;
 
+    scan->patience = MOST_PATIENCE;
     scan->proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (scan->proc < 0) {
         (void)bc__hides_something(scan, errno);

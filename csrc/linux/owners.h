@@ -41,6 +41,7 @@ struct bc__scan {
     int sized;        /* a descriptor folder's size is the number of its entries */
     int compares;     /* kcmp(2) works here */
     bc__known *known; /* NULL: nothing is compared with it */
+    int patience;     /* milliseconds that each thread may wait for others to exit */
     bc_owners *owners;
 };
 
