@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
 
+_FAULTS = (
+    *("churn", "descriptors", "filters", "memory", "netlink", "signals", "vanishing"),
+)
 # What is about one system is collected there alone.
 collect_ignore = [
     f"test_{name}.py"
@@ -22,12 +25,16 @@ collect_ignore = [
         ("darwin", "darwin"),
         ("darwin_backend", "darwin"),
         ("windows", "win32"),
+        *((f"faults_{fault}", "linux") for fault in _FAULTS),
     )
     if sys.platform != system
 ]
 # These import what Windows' Python has not.
 if sys.platform == "win32":
     collect_ignore += ["test_held_out_situations.py", "test_resources.py"]
+# ASan has an allocator of its own.
+if os.environ.get("BINDCHECK_SANITIZED"):
+    collect_ignore.append("test_faults_memory.py")
 # It builds a program of its own: `nox -s wine`, or with BINDCHECK_WINE=1.
 if not os.environ.get("BINDCHECK_WINE"):
     collect_ignore.append("test_wine.py")

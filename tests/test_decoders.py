@@ -287,13 +287,8 @@ class TestSockDiag:
             (lambda order: wire.done(order, None), lib.BC_DECODE_DONE, 0),
             (lambda order: wire.done(order, 2), lib.BC_DECODE_ERROR, 2),
             (lambda order: wire.error(order, 95), lib.BC_DECODE_ERROR, 95),
-            (
-                lambda order: wire.message(order, wire.NLMSG_ERROR, b"\1\2"),
-                lib.BC_DECODE_ERROR,
-                0,
-            ),
         ],
-        ids=["done", "done without code", "done with error", "error", "short error"],
+        ids=["done", "done without code", "done with error", "error"],
     )
     def test_end(
         self, order: str, end: Callable[[str], bytes], state: int, code: int
@@ -302,6 +297,21 @@ class TestSockDiag:
         found = diag(row + end(order) + row, order)
         # What stands behind the end belongs to nobody.
         assert (found.count, found.state, found.code) == (1, state, code)
+
+    @both_orders
+    def test_acknowledgement_ends_nothing(self, order: str) -> None:
+        row = Row(local=("127.0.0.1", 80)).message(order)
+        found = diag(row + wire.error(order, 0) + row, order)
+        assert (found.count, found.state) == (2, lib.BC_DECODE_MORE)
+
+    @both_orders
+    @pytest.mark.parametrize("rest", [b"\1\2", bytes(15)])
+    def test_rest_that_is_no_message(self, order: str, rest: bytes) -> None:
+        row = Row(local=("127.0.0.1", 80)).message(order)
+        found = diag(row + rest, order)
+        assert (found.status, found.count) == (lib.BC_E_MALFORMED, 1)
+        short = wire.message(order, wire.NLMSG_ERROR, rest[:2])
+        assert diag(row + short, order).status == lib.BC_E_MALFORMED
 
     @both_orders
     def test_dump_that_goes_on(self, order: str) -> None:

@@ -21,6 +21,7 @@ static void advance(const uint8_t **bytes, size_t *length, size_t size)
     *length -= step;
 }
 
+/* An acknowledgement, which is an error of the number 0, ends nothing. */
 static void decode_end(const bc__message *message, int big_endian,
                        bc_decode_status *status)
 {
@@ -34,8 +35,11 @@ static void decode_end(const bc__message *message, int big_endian,
         }
     }
     status->code = code;
-    status->state =
-        message->type == NLMSG_ERROR || code != 0 ? BC_DECODE_ERROR : BC_DECODE_DONE;
+    if (code != 0) {
+        status->state = BC_DECODE_ERROR;
+    } else if (message->type == NLMSG_DONE) {
+        status->state = BC_DECODE_DONE;
+    }
 }
 
 int bc__next_message(const uint8_t **bytes, size_t *length, int big_endian,
@@ -54,13 +58,16 @@ int bc__next_message(const uint8_t **bytes, size_t *length, int big_endian,
         if (status->sequence != 0 && sequence != status->sequence) {
             continue; /* left over from an earlier dump */
         }
+        if (message->type == NLMSG_ERROR && message->length < 4) {
+            return -1; /* it has no number */
+        }
         if (message->type == NLMSG_DONE || message->type == NLMSG_ERROR) {
             decode_end(message, big_endian, status);
         } else if (message->type != NLMSG_NOOP) {
             return 1;
         }
     }
-    return 0;
+    return *length > 0 && status->state == BC_DECODE_MORE ? -1 : 0;
 }
 
 int bc__next_attribute(const uint8_t **bytes, size_t *length, int big_endian,

@@ -25,7 +25,7 @@ typedef struct {
 
 /* The next message of a datagram, NLMSG_NOOP and those of other dumps left out. Returns
  * 1; 0 at the end of the datagram or of the dump (then *status says how it ended); -1
- * when a length makes no sense. Advances *bytes and *length. */
+ * when a length makes no sense, also of the rest. Advances *bytes and *length. */
 int bc__next_message(const uint8_t **bytes, size_t *length, int big_endian,
                      bc_decode_status *status, bc__message *message);
 

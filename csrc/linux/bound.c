@@ -95,7 +95,7 @@ static void describe(int handle, const bc__descriptor *descriptor, bc_socket *ro
     }
 }
 
-static void ask(bc__scan *scan, const bc__descriptor *descriptor)
+static int ask(bc__scan *scan, const bc__descriptor *descriptor)
 {
     bound_search *search = scan->context;
     struct sockaddr_storage address;
@@ -106,15 +106,15 @@ static void ask(bc__scan *scan, const bc__descriptor *descriptor)
 
     bc__protocol_name(descriptor, protocol, sizeof protocol);
     if (strncmp(protocol, "TCP", 3) != 0 && strncmp(protocol, "MPTCP", 5) != 0) {
-        return;
+        return 0;
     }
     if (is_known(search, descriptor->inode)) {
-        return; /* another descriptor of the same socket */
+        return 0; /* another descriptor of the same socket */
     }
     handle = bc__borrow(descriptor);
     if (handle < 0) {
         search->unasked++;
-        return;
+        return 0;
     }
     memset(&row, 0, sizeof row);
     if (search->network == 0 || network_of(handle) == 0) {
@@ -132,6 +132,7 @@ static void ask(bc__scan *scan, const bc__descriptor *descriptor)
         search->count++;
     }
     (void)close(handle);
+    return 0;
 }
 
 int bc_find_bound(uint16_t port, const uint64_t *known, size_t known_count,

@@ -103,13 +103,14 @@ static int report(const table *of, int32_t fd, uint64_t inode)
 {
     const char *up = of->tid == of->pid ? ".." : "../../.."; /* of task/TID/fd */
     bc__descriptor found = {-1, of->pid, of->tid, fd, inode};
+    int status;
     found.process = openat(of->handle, up, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (found.process < 0) {
         return bc__hides_something(of->scan, errno) ? -1 : 0;
     }
-    of->scan->found(of->scan, &found);
+    status = of->scan->found(of->scan, &found);
     (void)close(found.process);
-    return 0;
+    return status;
 }
 
 /* Look at one descriptor through /proc. Returns 0, or -1 when it may not be read. */

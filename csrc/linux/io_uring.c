@@ -44,7 +44,7 @@ static void add_registered(bc__scan *scan, int process, int32_t pid,
         }
         if (before == i && bc__is_wanted(scan, inodes[i])) {
             const bc__descriptor registered = {process, pid, pid, -1, inodes[i]};
-            scan->found(scan, &registered);
+            (void)scan->found(scan, &registered);
         }
     }
 }
@@ -62,7 +62,11 @@ static void scan_ring(bc__scan *scan, int process, int32_t pid, const char *name
 
     (void)snprintf(path, sizeof path, "fdinfo/%.16s", name);
     handle = openat(process, path, O_RDONLY | O_CLOEXEC);
-    while (handle >= 0 && total < MOST_BYTES) {
+    if (handle < 0) {
+        (void)bc__hides_something(scan, errno);
+        return;
+    }
+    while (total < MOST_BYTES) {
         size_t consumed = 0;
         ssize_t got = read(handle, buffer + kept, sizeof buffer - kept);
         if (got < 0 && errno == EINTR) {
@@ -86,9 +90,7 @@ static void scan_ring(bc__scan *scan, int process, int32_t pid, const char *name
             count = 0;
         }
     }
-    if (handle >= 0) {
-        (void)close(handle);
-    }
+    (void)close(handle);
     add_registered(scan, process, pid, inodes, count < MOST_FOUND ? count : MOST_FOUND);
 }
 
@@ -98,6 +100,7 @@ void bc__scan_rings(bc__scan *scan, int process, int32_t pid)
     DIR *directory = NULL;
     int folder = openat(process, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0) {
+        (void)bc__hides_something(scan, errno);
         return;
     }
     directory = fdopendir(folder);

@@ -21,7 +21,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { MOST_PATIENCE = 100 };
+
+struct dirent *bc__next_entry(DIR *directory)
+{
+    errno = 0;
+    return readdir(directory);
+}
 
 static int is_number(const char *name)
 {
@@ -30,18 +39,33 @@ static int is_number(const char *name)
 
 /* A kernel thread has no descriptors, nor has a process that has exited: that they may
  * not be read hides nothing. (Both belong to root in /proc: fs/proc/base.c,
- * task_dump_owner.) */
-static int has_none(const bc__scan *scan, int32_t pid)
+ * task_dump_owner.) One that is about to exit belongs to root before its descriptors
+ * are closed (do_exit calls exit_mm first), which is waited for as long as there is
+ * patience. */
+static int has_none(bc__scan *scan, int32_t pid)
 {
-    enum { PF_KTHREAD = 0x00200000 };
-    uint8_t text[512];
+    enum { PF_EXITING = 0x00000004, PF_KTHREAD = 0x00200000 };
+    const struct timespec moment = {.tv_nsec = 1000000};
     char path[32];
-    bc_proc_stat stat;
-    ssize_t length;
     (void)snprintf(path, sizeof path, "%d/stat", (int)pid);
-    length = bc__read_file(scan->proc, path, text, sizeof text);
-    return length > 0 && bc_decode_proc_stat(text, (size_t)length, &stat) == BC_OK &&
-           ((stat.flags & PF_KTHREAD) != 0 || stat.state == 'Z' || stat.state == 'X');
+    for (;; scan->patience--) {
+        uint8_t text[512];
+        bc_proc_stat stat;
+        ssize_t length = bc__read_file(scan->proc, path, text, sizeof text);
+        if (length < 0) {
+            return !bc__hides_something(scan, errno); /* gone */
+        }
+        if (bc_decode_proc_stat(text, (size_t)length, &stat) != BC_OK) {
+            return 0;
+        }
+        if ((stat.flags & PF_KTHREAD) != 0 || stat.state == 'Z' || stat.state == 'X') {
+            return 1;
+        }
+        if ((stat.flags & PF_EXITING) == 0 || scan->patience <= 0) {
+            return 0;
+        }
+        (void)nanosleep(&moment, NULL);
+    }
 }
 
 static void scan_process(bc__scan *scan, int32_t pid)
@@ -74,14 +98,16 @@ static void look_deeper(bc__scan *scan, int32_t pid)
         int process;
         (void)snprintf(name, sizeof name, "%d", (int)pid);
         process = openat(scan->proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (process >= 0) {
-            bc__scan_rings(scan, process, pid);
-            (void)close(process);
+        if (process < 0) {
+            (void)bc__hides_something(scan, errno);
+            return;
         }
+        bc__scan_rings(scan, process, pid);
+        (void)close(process);
     }
 }
 
-/* All processes but one; 0, or -1 without memory. */
+/* All processes but one; 0, or -1 without memory or where they may not be listed. */
 static int list_processes(DIR *directory, int32_t skip, bc__pids *out)
 {
     size_t capacity = 0;
@@ -89,7 +115,7 @@ static int list_processes(DIR *directory, int32_t skip, bc__pids *out)
     out->pids = NULL;
     out->count = 0;
     rewinddir(directory);
-    while ((entry = readdir(directory)) != NULL) {
+    while ((entry = bc__next_entry(directory)) != NULL) {
         int32_t pid = (int32_t)strtol(entry->d_name, NULL, 10);
         if (!is_number(entry->d_name) || pid == skip) {
             continue;
@@ -105,6 +131,10 @@ static int list_processes(DIR *directory, int32_t skip, bc__pids *out)
             capacity = more;
         }
         out->pids[out->count++] = pid;
+    }
+    if (errno != 0) {
+        free(out->pids);
+        return -1;
     }
     return 0;
 }
@@ -153,7 +183,9 @@ static int learn(bc__scan *scan, int32_t self)
     struct stat file;
     int status = -1;
     int own = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (own >= 0 && fstat(own, &file) == 0) {
+    if (own < 0) {
+        (void)bc__hides_something(scan, errno);
+    } else if (fstat(own, &file) == 0) {
         scan->socket_device = file.st_dev;
         status = 0;
     }
@@ -201,8 +233,10 @@ int bc__walk(bc__scan *scan)
     DIR *directory;
     int status = -1;
 
+    scan->patience = MOST_PATIENCE;
     scan->proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (scan->proc < 0) {
+        (void)bc__hides_something(scan, errno);
         return -1;
     }
     directory = fdopendir(scan->proc);

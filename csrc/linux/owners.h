@@ -30,8 +30,8 @@ typedef struct {
 } bc__known;
 
 struct bc__scan {
-    /* Called for each wanted descriptor. */
-    void (*found)(bc__scan *scan, const bc__descriptor *descriptor);
+    /* Called for each wanted descriptor; -1 when its process could not be read. */
+    int (*found)(bc__scan *scan, const bc__descriptor *descriptor);
     void *context;
     const uint64_t *inodes; /* ascending */
     size_t inode_count;
@@ -41,6 +41,7 @@ struct bc__scan {
     int sized;        /* a descriptor folder's size is the number of its entries */
     int compares;     /* kcmp(2) works here */
     bc__known *known; /* NULL: nothing is compared with it */
+    int patience;     /* milliseconds that each thread may wait for others to exit */
     bc_owners *owners;
 };
 
@@ -65,6 +66,9 @@ int bc__is_wanted(const bc__scan *scan, uint64_t inode);
 /* Whether an error hides something: anything but "it is gone". */
 int bc__hides_something(bc__scan *scan, int error);
 
+/* The next entry of a folder, or NULL: with errno 0 at its end. */
+struct dirent *bc__next_entry(DIR *directory);
+
 /* Remember a descriptor that was found, so that others are compared with it. */
 void bc__remember(bc__scan *scan, const bc__descriptor *descriptor);
 
@@ -80,8 +84,8 @@ int bc__scan_threads(bc__scan *scan, int32_t pid);
 /* Whether two threads or processes share their descriptors. */
 int bc__same_table(int32_t left, int32_t right);
 
-/* The folder of a process's threads where there are several, else NULL; "PID/task"
- * below `folder`. */
+/* The folder of a process's threads where there are several, else NULL with errno 0;
+ * "PID/task" below `folder`. */
 DIR *bc__open_threads(int folder, const char *path);
 
 /* Look at what a process has registered with io_uring. (io_uring.c) */
@@ -91,10 +95,12 @@ void bc__scan_rings(bc__scan *scan, int process, int32_t pid);
 uint8_t bc__waits(const bc__descriptor *descriptor);
 int8_t bc__close_on_exec(const bc__descriptor *descriptor);
 
-/* Record a descriptor that matched, and its process when it is new. */
-void bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor);
+/* Record a descriptor that matched, and its process when it is new. Returns 0, or -1
+ * when the process could not be read. */
+int bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor);
 
-/* Describe a process, /proc/PID. Returns its parent, or -1 when it is gone. */
+/* Describe a process, /proc/PID. Returns its parent, or -1 with errno: ESRCH when it is
+ * gone. */
 int32_t bc__add_process(bc_owners *owners, int process, int32_t pid, int briefly);
 
 /* A duplicate of a descriptor (pidfd_getfd(2), Linux 5.6; needs ptrace access mode

@@ -27,12 +27,14 @@ typedef struct {
     pthread_mutex_t lock;
 } shared_walk;
 
-static void found_by_one(bc__scan *scan, const bc__descriptor *descriptor)
+static int found_by_one(bc__scan *scan, const bc__descriptor *descriptor)
 {
     shared_walk *shared = scan->context;
+    int status;
     (void)pthread_mutex_lock(&shared->lock);
-    shared->scan->found(shared->scan, descriptor);
+    status = shared->scan->found(shared->scan, descriptor);
     (void)pthread_mutex_unlock(&shared->lock);
+    return status;
 }
 
 /* From both ends by turns: what was started at boot has low pids and what was started

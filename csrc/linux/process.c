@@ -146,7 +146,8 @@ int32_t bc__add_process(bc_owners *owners, int process, int32_t pid, int briefly
     ssize_t length = bc__read_file(process, "stat", text, sizeof text);
 
     if (length <= 0 || bc_decode_proc_stat(text, (size_t)length, &stat) != BC_OK) {
-        return -1; /* gone */
+        errno = length < 0 ? errno : ESRCH;
+        return -1;
     }
     memset(&facts, 0, sizeof facts);
     facts.pid = pid;
@@ -185,7 +186,9 @@ uint32_t bc__bound_device(int handle)
 static void read_options(int handle, bc_holder *out)
 {
     int32_t family = read_option(handle, SOL_SOCKET, SO_DOMAIN);
-
+    if (family < 0) {
+        return; /* a system call filter */
+    }
     out->reuse_address = (int8_t)(read_option(handle, SOL_SOCKET, SO_REUSEADDR) > 0);
     out->reuse_port = (int8_t)(read_option(handle, SOL_SOCKET, SO_REUSEPORT) > 0);
     if (family == AF_INET6) {
@@ -242,14 +245,19 @@ static int options_known(const bc_owners *owners, uint64_t inode)
 
 /* How many descriptors of a process were found before; it is described with the first.
  */
-static uint32_t count_holder(bc_owners *owners, const bc__descriptor *descriptor)
+static uint32_t count_holder(bc__scan *scan, const bc__descriptor *descriptor,
+                             int *status)
 {
+    bc_owners *owners = scan->owners;
     for (size_t i = 0; i < owners->process_count && i < owners->process_capacity; i++) {
         if (owners->processes[i].pid == descriptor->pid) {
             return owners->processes[i].holders++;
         }
     }
-    (void)bc__add_process(owners, descriptor->process, descriptor->pid, 0);
+    if (bc__add_process(owners, descriptor->process, descriptor->pid, 0) < 0 &&
+        bc__hides_something(scan, errno)) {
+        *status = -1;
+    }
     return 0;
 }
 
@@ -267,11 +275,12 @@ static void read_details(const bc_owners *owners, const bc__descriptor *descript
     }
 }
 
-void bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
+int bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
 {
     bc_owners *owners = scan->owners;
     bc_holder holder;
     uint32_t before;
+    int status = 0;
 
     bc__remember(scan, descriptor);
     memset(&holder, 0, sizeof holder);
@@ -283,7 +292,7 @@ void bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
     holder.reuse_port = -1;
     holder.v6only = -1;
     holder.close_on_exec = -1;
-    before = count_holder(owners, descriptor);
+    before = count_holder(scan, descriptor, &status);
     if (holder.fd >= 0) {
         bc__protocol_name(descriptor, holder.protocol, sizeof holder.protocol);
     }
@@ -294,4 +303,5 @@ void bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
         owners->holders[owners->holder_count] = holder;
     }
     owners->holder_count++;
+    return status;
 }

@@ -9,6 +9,7 @@
 #include "owners.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,7 @@ DIR *bc__open_threads(int folder, const char *path)
     struct stat file;
     DIR *directory = NULL;
     int tasks = -1;
+    errno = 0;
     /* Most processes have one thread: for them this is all. */
     if (fstatat(folder, path, &file, 0) != 0 || file.st_nlink <= LINKS_OF_ONE) {
         return NULL;
@@ -55,9 +57,9 @@ int bc__scan_threads(bc__scan *scan, int32_t pid)
     (void)snprintf(path, sizeof path, "%d/task", (int)pid);
     directory = bc__open_threads(scan->proc, path);
     if (directory == NULL) {
-        return 0;
+        return errno != 0 && bc__hides_something(scan, errno) ? -1 : 0;
     }
-    while ((entry = readdir(directory)) != NULL) {
+    while ((entry = bc__next_entry(directory)) != NULL) {
         int32_t tid = (int32_t)strtol(entry->d_name, NULL, 10);
         if (tid <= 0 || tid == pid) {
             continue;
@@ -71,6 +73,9 @@ int bc__scan_threads(bc__scan *scan, int32_t pid)
         if (bc__scan_descriptors(scan, dirfd(directory), path, pid, tid) < 0) {
             status = -1;
         }
+    }
+    if (errno != 0 && bc__hides_something(scan, errno)) {
+        status = -1;
     }
     (void)closedir(directory);
     return status;

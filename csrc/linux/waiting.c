@@ -197,7 +197,7 @@ uint8_t bc__waits(const bc__descriptor *descriptor)
         }
     }
     (void)closedir(directory);
-    return answer;
+    return threads == 0 ? BC_WAITS_UNKNOWN : answer;
 }
 
 int8_t bc__close_on_exec(const bc__descriptor *descriptor)

@@ -67,6 +67,8 @@ def _examine_unix(
             attempt = _taken(target, options, snapshot)
         else:
             attempt, snapshot = _beside(target, options, snapshot)
+            if attempt.ok and facts.reason is not None:
+                attempt, snapshot = _unseen(attempt, snapshot)
     came_free = False
     if attempt.error is not None and attempt.error.symbol != "EADDRINUSE":
         snapshot = observer.with_confinement(snapshot, None)
@@ -133,6 +135,16 @@ def _beside(
             break  # else that name is taken as well
     native_call = made.step is not None and made.step is not Step.BIND
     return replace(made, target=target, native=native_call, bound=None), snapshot
+
+
+def _unseen(attempt: Attempt, snapshot: Snapshot) -> tuple[Attempt, Snapshot]:
+    """A name beside it can be bound; it itself could not be looked at."""
+    facts = snapshot.path
+    reason = facts.reason if facts else None
+    text = f"whether anything is at {attempt.target.path} cannot be seen ({reason})"
+    limit = Notice(code="path-unseen", text=text)
+    limits = (*snapshot.limits, limit)
+    return replace(attempt, ok=None, native=False), replace(snapshot, limits=limits)
 
 
 def _remove(name: bytes) -> bool:

@@ -386,6 +386,7 @@ class Observer:
         everything_readable = (
             scan.available
             and scan.unreadable == 0
+            and not scan.exhausted
             and self.facts.pid_namespace == INITIAL_PID_NAMESPACE
             and sees_other_users()
         )
@@ -512,14 +513,17 @@ class Observer:
             text = (
                 "bindcheck itself may open no more files (RLIMIT_NOFILE, ulimit -n): "
             )
-            text += f"{scan.unreadable} of {scan.seen} processes were not looked at"
+            if scan.unreadable:
+                text += f"{scan.unreadable} of {scan.seen} processes were not looked at"
+            else:
+                text += "not everything was looked at"
             return [Notice(code="descriptors-exhausted", text=text)]
         if scan.unreadable:
             return [self._unreadable(scan.unreadable, scan.seen)]
         return []
 
     def _owner_limits(self, scan: native.Scan) -> list[Notice]:
-        if not scan.available:
+        if not scan.available and not scan.exhausted:
             what = "/proc"
             if self.facts.system == System.DARWIN:
                 what = "the list of processes"

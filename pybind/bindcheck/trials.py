@@ -288,12 +288,17 @@ def _earlier_refusal(
     """
     plain = replace(options, reuse_address=None, reuse_port=None)
     made = native.probe(replace(target, port=0), plain)
-    refused = None if made.ok or is_in_use(made) else made.error
+    refused = None if _got_there(made) else made.error
     if refused and target.family is Family.INET:
         return refused  # __inet_bind looks at the address first, __inet6_bind last
     if is_privileged(target, snapshot.facts):
         return snapshot.permission_denied
     return refused
+
+
+def _got_there(made: Attempt) -> bool:
+    """Whether the kernel had nothing to object to before it looked who has the port."""
+    return bool(made.ok) or is_in_use(made) or made.step is Step.GETSOCKNAME
 
 
 def _shares_with_all(who: Asker, rows: Sequence[Overlapping]) -> bool | None:

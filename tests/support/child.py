@@ -20,7 +20,7 @@ def in_child(prepare: Callable[[], object], function: Callable[[], Result]) -> R
 
     The child is forked, so that what is already imported needs no readable files.
     """
-    _import_everything()
+    import_everything()
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -41,7 +41,7 @@ def in_child(prepare: Callable[[], object], function: Callable[[], Result]) -> R
     return result  # type: ignore[no-any-return]
 
 
-def _import_everything() -> None:
+def import_everything() -> None:
     """What is imported when it is first needed may be unreadable for the child."""
     import bindcheck
 

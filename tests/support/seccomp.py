@@ -17,6 +17,52 @@ _NUMBERS = {
     "aarch64": (198, 200, 208),
     "riscv64": (198, 200, 208),
 }
+# The numbers of others, of x86_64 and of the machines that came later.
+CALLS = {
+    "read": (0, 63),
+    "fstat": (5, 80),
+    "poll": (7, 73),
+    "lseek": (8, 62),
+    "ioctl": (16, 29),
+    "getpid": (39, 172),
+    "socket": (41, 198),
+    "connect": (42, 203),
+    "sendto": (44, 206),
+    "recvfrom": (45, 207),
+    "recvmsg": (47, 212),
+    "bind": (49, 200),
+    "listen": (50, 201),
+    "getsockname": (51, 204),
+    "getpeername": (52, 205),
+    "setsockopt": (54, 208),
+    "getsockopt": (55, 209),
+    "clone": (56, 220),
+    "uname": (63, 160),
+    "fcntl": (72, 25),
+    "readlink": (89, None),
+    "unlink": (87, None),
+    "geteuid": (107, 175),
+    "capget": (125, 90),
+    "rt_sigprocmask": (14, 135),
+    "statfs": (137, 43),
+    "getxattr": (191, 8),
+    "getdents64": (217, 61),
+    "clock_nanosleep": (230, 115),
+    "openat": (257, 56),
+    "newfstatat": (262, 79),
+    "unlinkat": (263, 35),
+    "readlinkat": (267, 78),
+    "faccessat": (269, 48),
+    "prlimit64": (302, 261),
+    "kcmp": (312, 272),
+    "getrandom": (318, 278),
+    "bpf": (321, 280),
+    "statx": (332, 291),
+    "pidfd_open": (434, 434),
+    "clone3": (435, 435),
+    "pidfd_getfd": (438, 438),
+    "faccessat2": (439, 439),
+}
 
 
 def can_filter() -> bool:
@@ -32,6 +78,13 @@ def refuse_bind(code: int) -> None:
 def refuse_options(code: int) -> None:
     """From now on setsockopt() fails with this error number."""
     _refuse(_NUMBERS[platform.machine()][2], code)
+
+
+def refuse_call(name: str, code: int) -> None:
+    """From now on a call of CALLS fails with this error number."""
+    number = CALLS[name][platform.machine() != "x86_64"]
+    if number is not None:
+        _refuse(number, code)
 
 
 def refuse_family(family: int, code: int) -> None:

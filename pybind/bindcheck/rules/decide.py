@@ -6,7 +6,7 @@ from bindcheck.model import Diagnosis, NextError
 from bindcheck.rules import in_use, refusals
 from bindcheck.rules.address import is_foreign
 from bindcheck.rules.holders import blockers, overlapping
-from bindcheck.rules.resources import range_use
+from bindcheck.rules.resources import is_our_own_limit, range_use
 from bindcheck.words import SocketType, State, Step, System, Verdict
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -138,7 +138,7 @@ def _refused(
             )
             for cause in (in_use.causes(attempt, found, snapshot) if found else ())
         ]
-    unanswered = attempt.error is None or _our_own_limit(attempt)
+    unanswered = attempt.error is None or is_our_own_limit(attempt)
     return Diagnosis(
         requested=requested,
         target=target,
@@ -150,10 +150,3 @@ def _refused(
         next_errors=tuple(upcoming),
         limits=snapshot.limits,
     )
-
-
-def _our_own_limit(attempt: Attempt) -> bool:
-    """Without a socket or a look-up nothing was learnt about the address."""
-    before_bind = attempt.step in (Step.RESOLVE, Step.SOCKET)
-    name = attempt.error.symbol if attempt.error else None
-    return before_bind and name in ("EMFILE", "ENFILE", "ENOMEM", "ENOBUFS")

@@ -5,23 +5,36 @@ from __future__ import annotations
 from bindcheck.records import record
 from bindcheck.rules.overlap import collide, coverage, holder_coverage
 from bindcheck.rules.sharing import devices_meet
-from bindcheck.words import CauseCode, State
+from bindcheck.words import CauseCode, State, Step
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from bindcheck.model import Options, Snapshot, Socket, Target
+    from bindcheck.model import Attempt, Options, Snapshot, Socket, Target
 
 _CODES = {
     "EMFILE": CauseCode.DESCRIPTOR_LIMIT,
     "ENFILE": CauseCode.DESCRIPTOR_LIMIT,
     "ENOMEM": CauseCode.NO_MEMORY,
     "ENOBUFS": CauseCode.NO_MEMORY,
+    "EAI_MEMORY": CauseCode.NO_MEMORY,
 }
 
 
 def exhausted(name: str | None) -> CauseCode | None:
     """The resource that an error says has run out; Winsock's names without WSA."""
     return _CODES.get(name or "")
+
+
+def is_our_own_limit(attempt: Attempt) -> bool:
+    """Whether nothing was learnt about the address.
+
+    Without a socket or a look-up; getsockname() comes when the address is bound.
+    """
+    before_bind = attempt.step in (Step.RESOLVE, Step.SOCKET)
+    name = attempt.error.symbol if attempt.error else None
+    return attempt.step is Step.GETSOCKNAME or (
+        before_bind and exhausted(name) is not None
+    )
 
 
 @record(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from bindcheck.model import (
 from bindcheck.records import replace
 from bindcheck.rules import refusals
 from bindcheck.rules.permission import is_filtered, unix_policy
+from bindcheck.rules.resources import is_our_own_limit
 from bindcheck.words import (
     Blocks,
     CauseCode,
@@ -109,6 +110,8 @@ def decide(
     verdict = Verdict.BINDABLE if attempt.ok or came_free else Verdict.BLOCKED
     if came_free:
         verdict = Verdict.TRANSIENT
+    elif attempt.ok is None or is_our_own_limit(attempt):
+        verdict = Verdict.UNKNOWN
     return Diagnosis(
         requested=requested,
         target=attempt.target,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bindcheck.model import Cause, Diagnosis
 from bindcheck.rules import refusals
+from bindcheck.rules.resources import is_our_own_limit
 from bindcheck.words import CauseCode, Certainty, Step, Verdict
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -28,11 +29,14 @@ def decide(requested: str, attempt: Attempt, snapshot: Snapshot) -> Diagnosis:
     causes: tuple[Cause, ...] = ()
     if attempt.error is not None:
         causes = (_cause(attempt, snapshot),)
+    verdict = Verdict.BINDABLE if attempt.ok else Verdict.BLOCKED
+    if is_our_own_limit(attempt):
+        verdict = Verdict.UNKNOWN
     return Diagnosis(
         requested=requested,
         target=attempt.target,
         attempt=attempt,
-        verdict=Verdict.BINDABLE if attempt.ok else Verdict.BLOCKED,
+        verdict=verdict,
         causes=causes,
         limits=snapshot.limits,
     )

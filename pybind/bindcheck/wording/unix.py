@@ -44,6 +44,8 @@ def blocker_lines(blocker: Blocker, target: Target, snapshot: Snapshot) -> list[
     if blocker.socket.inode == 0:
         if snapshot.facts.system == System.DARWIN:
             return ["a socket answers on it; which program's is in no table of macOS"]
+        if not snapshot.listed:
+            return ["a socket answers on it; whose it is the kernel does not list here"]
         text = (
             "a socket of another network namespace (container) has this file: it is in no "
             "table here"
@@ -96,6 +98,8 @@ def _summary_of_holder(pattern: str) -> Callable[..., str]:
         if owner.kind is OwnerKind.HIDDEN and not blockers[0].socket.inode:
             if snapshot.facts.system == System.DARWIN:
                 return "a running program has it"
+            if not snapshot.listed:
+                return "a socket has it"
             return "a socket of another network namespace has it"
         return pattern.format(who=who(owner))
 

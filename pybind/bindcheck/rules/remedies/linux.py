@@ -33,7 +33,8 @@ def ask_elsewhere(blockers: Sequence[Blocker], snapshot: Snapshot) -> list[Remed
     if all(one.owner.kind is OwnerKind.NONE for one in blockers):
         return []
     codes = {one.code for one in snapshot.limits}
-    if snapshot.path is not None and not any(one.socket.inode for one in blockers):
+    unlisted = snapshot.path and not any(one.socket.inode for one in blockers)
+    if unlisted and snapshot.listed:
         text = (
             "stop the program or container of the other network namespace that has it"
         )
