@@ -2,9 +2,8 @@
  *
  * Socket inodes to the processes that hold them, from /proc. There is no index from a
  * socket to its holders, so every descriptor of every process that may be read is
- * looked at (stat(2) through the process's directory descriptor, device and inode
- * compared; no text is parsed for it). All holders are wanted, not the first one, so
- * the scan does not stop early.
+ * looked at (readlink(2) through the process's directory descriptor). All holders are
+ * wanted, not the first one, so the scan does not stop early.
  *
  * What it cannot see: descriptors of processes that ptrace access mode
  * PTRACE_MODE_READ_FSCREDS forbids (proc_pid_fd(5)), processes outside of our pid
@@ -42,11 +41,21 @@ int bc__is_wanted(const bc__scan *scan, uint64_t inode)
                     compare_inodes) == NULL) == (scan->others != 0);
 }
 
-static int wanted(const bc__scan *scan, const struct stat *file, uint64_t *inode)
+/* Only the kernel gives such names: those of files begin with '/'. */
+int bc__socket_at(int folder, const char *path, uint64_t *inode)
 {
-    *inode = (uint64_t)file->st_ino;
-    return S_ISSOCK(file->st_mode) && file->st_dev == scan->socket_device &&
-           bc__is_wanted(scan, *inode);
+    static const char PREFIX[] = "socket:[";
+    char target[40];
+    ssize_t length = readlinkat(folder, path, target, sizeof target - 1);
+    if (length < 0) {
+        return -1;
+    }
+    target[length] = '\0';
+    if (strncmp(target, PREFIX, sizeof PREFIX - 1) != 0) {
+        return 0;
+    }
+    *inode = strtoull(target + sizeof PREFIX - 1, NULL, 10);
+    return 1;
 }
 
 /* Whether a descriptor folder may be read is asked of its entries, not of the folder:
@@ -83,19 +92,20 @@ int bc__scan_descriptors(bc__scan *scan, int process, const char *path, int32_t 
         return -1;
     }
     while ((entry = readdir(directory)) != NULL) {
-        struct stat file;
         uint64_t inode = 0;
+        int is_socket;
         if (entry->d_name[0] == '.') {
             continue;
         }
-        if (fstatat(handle, entry->d_name, &file, 0) != 0) {
+        is_socket = bc__socket_at(handle, entry->d_name, &inode);
+        if (is_socket < 0) {
             if (hides_something(scan, errno)) {
                 status = -1;
                 break;
             }
             continue; /* closed meanwhile */
         }
-        if (wanted(scan, &file, &inode)) {
+        if (is_socket && bc__is_wanted(scan, inode)) {
             int32_t fd = (int32_t)strtol(entry->d_name, NULL, 10);
             const bc__descriptor descriptor = {process, pid, tid, fd, inode};
             scan->found(scan, &descriptor);
@@ -228,25 +238,14 @@ static int unfound(const bc__scan *scan)
     return 0;
 }
 
-/* sockfs has one device number; a socket of our own tells it. Whether the size of a
- * descriptor folder counts its entries (Linux 6.2) our own folder tells. Tables can be
- * compared where the kernel has kcmp(2), no filter forbids it (containers), and pids
- * mean the same to it and to /proc. */
-static int learn(bc__scan *scan, int32_t self)
+/* Whether the size of a descriptor folder counts its entries (Linux 6.2) our own folder
+ * tells. Tables can be compared where the kernel has kcmp(2), no filter forbids it
+ * (containers), and pids mean the same to it and to /proc. */
+static void learn(bc__scan *scan, int32_t self)
 {
     struct stat file;
-    int status = -1;
-    int own = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (own >= 0 && fstat(own, &file) == 0) {
-        scan->socket_device = file.st_dev;
-        status = 0;
-    }
     scan->sized = fstatat(scan->proc, "self/fd", &file, 0) == 0 && file.st_size > 0;
     scan->compares = self == (int32_t)getpid() && bc__same_table(self, self);
-    if (own >= 0) {
-        (void)close(own);
-    }
-    return status;
 }
 
 void bc__reset_owners(bc_owners *owners)
@@ -289,7 +288,8 @@ int bc__walk(bc__scan *scan)
     length = readlinkat(scan->proc, "self", self, sizeof self - 1);
     self[length > 0 ? length : 0] = '\0';
     own = (int32_t)strtol(self, NULL, 10);
-    if (own > 0 && learn(scan, own) == 0) {
+    if (own > 0) {
+        learn(scan, own);
         scan_process(scan, own);
         status = each_process(scan, directory, own, scan_process);
         if (status == 0 && (scan->others || unfound(scan))) {

@@ -26,9 +26,8 @@ struct bc__scan {
     void *context;
     const uint64_t *inodes; /* ascending */
     size_t inode_count;
-    int others; /* 1: the sockets that are not among `inodes` are wanted */
-    int proc;   /* descriptor of /proc */
-    dev_t socket_device;
+    int others;   /* 1: the sockets that are not among `inodes` are wanted */
+    int proc;     /* descriptor of /proc */
     int sized;    /* a descriptor folder's size is the number of its entries */
     int compares; /* tables of two threads can be compared */
     bc_owners *owners;
@@ -51,6 +50,11 @@ void bc__reset_owners(bc_owners *owners);
 
 /* Whether an inode is among those that are looked for. */
 int bc__is_wanted(const bc__scan *scan, uint64_t inode);
+
+/* Whether a descriptor of /proc/PID/fd is a socket, and which: 1, 0, or -1 with errno.
+ * Never stat(2), which asks the file's filesystem: a server of NFS or FUSE that does
+ * not answer would stop us, whichever process has the file. */
+int bc__socket_at(int folder, const char *path, uint64_t *inode);
 
 /* Look at every descriptor below `path` of a process. Returns 0, or -1 when it may not
  * be read. */

@@ -21,6 +21,9 @@
 
 enum { COMMAND_BYTES = 4096, SMALL_FILE = 4096 };
 
+#ifndef AT_STATX_DONT_SYNC
+#define AT_STATX_DONT_SYNC 0x4000 /* linux/fcntl.h, Linux 4.11 */
+#endif
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
 #endif
@@ -133,7 +136,8 @@ static void describe(bc_owners *owners, int process, const bc_proc_stat *stat,
     if (fstatat(process, "ns/pid", &file, 0) == 0) {
         out->pid_namespace = (uint64_t)file.st_ino;
     }
-    if (fstatat(process, "exe", &file, 0) == 0) {
+    /* As far as it is known without asking: its filesystem may not answer. */
+    if (fstatat(process, "exe", &file, AT_STATX_DONT_SYNC) == 0) {
         out->exe_device = (uint64_t)file.st_dev;
         out->exe_inode = (uint64_t)file.st_ino;
     }

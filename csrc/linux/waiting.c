@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -134,7 +133,7 @@ static uint8_t thread_waits(const bc__descriptor *descriptor, int32_t tid)
     char text[256];
     char path[64];
     char *rest = NULL;
-    struct stat file;
+    uint64_t inode = 0;
     long number;
     int32_t first;
     ssize_t length;
@@ -159,11 +158,9 @@ static uint8_t thread_waits(const bc__descriptor *descriptor, int32_t tid)
     if (number == SYS_read && first != descriptor->fd) {
         /* Of a pipe or a terminal; not of a client. */
         descriptor_path(path, sizeof path, descriptor, "fd", first);
-        if (fstatat(descriptor->process, path, &file, 0) == 0 &&
-            !S_ISSOCK(file.st_mode)) {
-            return BC_WAITS_ELSEWHERE;
-        }
-        return BC_WAITS_UNKNOWN;
+        return bc__socket_at(descriptor->process, path, &inode) == 0
+                   ? BC_WAITS_ELSEWHERE
+                   : BC_WAITS_UNKNOWN;
     }
     /* accept and its like; poll and select, whose descriptors are not told. */
     return BC_WAITS_FOR_IT;
