@@ -130,14 +130,16 @@ static void describe(bc_owners *owners, int process, const bc_proc_stat *stat,
     add_text(owners, folder, length > 0 ? (size_t)length : 0, &out->folder_offset,
              &out->folder_length);
     add_file(owners, process, "comm", &out->name_offset, &out->name_length);
-    add_command(owners, process, out);
+    if (!owners->brief) {
+        add_command(owners, process, out);
+    }
     add_file(owners, process, "cgroup", &out->cgroup_offset, &out->cgroup_length);
     read_status(process, out);
     if (fstatat(process, "ns/pid", &file, 0) == 0) {
         out->pid_namespace = (uint64_t)file.st_ino;
     }
     /* As far as it is known without asking: its filesystem may not answer. */
-    if (fstatat(process, "exe", &file, AT_STATX_DONT_SYNC) == 0) {
+    if (!owners->brief && fstatat(process, "exe", &file, AT_STATX_DONT_SYNC) == 0) {
         out->exe_device = (uint64_t)file.st_dev;
         out->exe_inode = (uint64_t)file.st_ino;
     }

@@ -464,11 +464,15 @@ class _OwnerArrays:
         )
 
 
-def find_owners(inodes: Sequence[int]) -> Scan:
-    """Find every descriptor of these sockets in every process that may be read."""
+def find_owners(inodes: Sequence[int], *, brief: bool = False) -> Scan:
+    """Find every descriptor of these sockets in every process that may be read.
+
+    `brief`: without what a process could make us wait for, its command line.
+    """
     wanted = sorted(set(inodes))
     numbers = ffi.new("uint64_t[]", wanted)
     arrays = _OwnerArrays(len(wanted))
+    arrays.owners.brief = brief
     while lib.bc_find_owners(numbers, len(wanted), arrays.owners) == lib.BC_E_TRUNCATED:
         arrays.grow()
     return arrays.scan()
@@ -508,9 +512,10 @@ def find_bound(port: int, known: Sequence[int]) -> BoundScan:
     )
 
 
-def read_process(pid: int) -> ProcessFacts | None:
+def read_process(pid: int, *, brief: bool = False) -> ProcessFacts | None:
     """Describe one process; None when there is none with that pid."""
     arrays = _OwnerArrays()
+    arrays.owners.brief = brief
     status = lib.bc_read_process(pid, arrays.owners)
     while status == lib.BC_E_TRUNCATED:
         arrays.grow()

@@ -30,6 +30,7 @@ from bindcheck.model import (
     Snapshot,
     Socket,
 )
+from bindcheck.patience import UnansweredError, in_time
 from bindcheck.port_users import kernel_ports, socket_units
 from bindcheck.processes import (
     describe_process,
@@ -66,6 +67,8 @@ if TYPE_CHECKING:
 
 
 CAP_NET_ADMIN = 12
+# A million descriptors are read in a second.
+_PATIENCE_SECONDS = 3.0
 _WINSOCK = {
     "EACCES": 10013,
     "EINVAL": 10022,
@@ -96,6 +99,7 @@ class Observer:
         self._cgroups: dict[int | None, str | None] = {}
         self._users: dict[int | None, str | None] = {}
         self._kernel_ports: tuple[KernelPort, ...] | None = None
+        self._brief = False
         self.unmapped_uid = unmapped_uid(self.facts)
 
     def look(self, protocol: Protocol, port: int, device: str | None) -> Snapshot:
@@ -272,9 +276,9 @@ class Observer:
         known = {row.inode for row in snapshot.sockets if row.owner is not NO_OWNER}
         if not inodes - known:
             return snapshot
-        scan = native.find_owners(sorted(inodes))
         self._kernel_ports = None
-        found = _name_hidden(self._owned(snapshot.sockets, inodes, scan))
+        scan, owned_rows = self._find_holders(snapshot.sockets, inodes)
+        found = _name_hidden(owned_rows)
         rows = []
         for row in snapshot.sockets:
             owned = found.get(row, row)
@@ -288,6 +292,22 @@ class Observer:
             limits=limits,
             foreign_pids=not pids_are_ours(),
         )
+
+    def _find_holders(
+        self, sockets: Sequence[Socket], inodes: set[int]
+    ) -> tuple[native.Scan, dict[Socket, Socket]]:
+        """Look who has these inodes; without command lines once one does not come."""
+
+        def find() -> tuple[native.Scan, dict[Socket, Socket]]:
+            scan = native.find_owners(sorted(inodes), brief=self._brief)
+            return scan, self._owned(sockets, inodes, scan)
+
+        if self.facts.system == System.LINUX and not self._brief:
+            try:
+                return in_time(find, _PATIENCE_SECONDS)
+            except UnansweredError:
+                self._brief = True
+        return find()
 
     def with_bound_sockets(
         self, snapshot: Snapshot, protocol: Protocol, port: int
@@ -374,7 +394,9 @@ class Observer:
         known: dict[int, native.ProcessFacts | None] = {}
         # Once each: a process may have thousands of these sockets.
         described = {
-            pid: self._without_unmapped_user(describe_process(one, self.facts, known))
+            pid: self._without_unmapped_user(
+                describe_process(one, self.facts, known, brief=self._brief)
+            )
             for pid, one in facts.items()
         }
         cgroups = {pid: path_of(one.cgroup) for pid, one in facts.items()}
@@ -498,6 +520,14 @@ class Observer:
             text = f"{what} cannot be read here"
             return [Notice(code="no-process-table", text=text)]
         limits = []
+        if self._brief:
+            limits.append(
+                Notice(
+                    code="commands-unread",
+                    text="some process does not let its command line be read "
+                    f"(for {_PATIENCE_SECONDS:.0f} s): no command lines were read",
+                )
+            )
         limits += self._unread(scan)
         if self.facts.system == System.LINUX and not sees_other_users():
             limits.append(

@@ -49,14 +49,17 @@ def describe_process(
     facts: native.ProcessFacts,
     machine: Facts,
     known: dict[int, native.ProcessFacts | None],
+    *,
+    brief: bool = False,
 ) -> Process:
     """Turn what the system says of a process into a Process, without descriptors.
 
     `known` keeps the processes above it: those of a prefork server are the same.
+    `brief`: without reading what a process could make us wait for.
     """
     command = tuple(decode(one) for one in facts.command)
     folder = decode(facts.folder) or None
-    above = list(_ancestors(facts, known))
+    above = list(_ancestors(facts, known, brief=brief))
     return Process(
         pid=facts.pid,
         start_id=facts.start_ticks,
@@ -78,7 +81,7 @@ def describe_process(
         other_pid_namespace=None not in (facts.pid_namespace, machine.pid_namespace)
         and facts.pid_namespace != machine.pid_namespace,
         inner_pid=facts.inner_pid,
-        environment=_environment(facts),
+        environment=() if brief else _environment(facts),
     )
 
 
@@ -100,13 +103,17 @@ def with_descriptors(process: Process, holders: Sequence[native.Holder]) -> Proc
 
 
 def _ancestors(
-    facts: native.ProcessFacts, known: dict[int, native.ProcessFacts | None]
+    facts: native.ProcessFacts,
+    known: dict[int, native.ProcessFacts | None],
+    *,
+    brief: bool,
 ) -> Iterator[native.ProcessFacts]:
     """The processes above one, parent first, pid 1 last; bounded."""
     for _ in range(_MOST_ANCESTORS):
         if facts.parent not in known:
-            found = native.read_process(facts.parent) if facts.parent else None
-            known[facts.parent] = found
+            known[facts.parent] = (
+                native.read_process(facts.parent, brief=brief) if facts.parent else None
+            )
         parent = known[facts.parent]
         if parent is None or parent.start_ticks > facts.start_ticks:
             return  # gone, or a reused pid
@@ -141,7 +148,9 @@ def _environment(facts: native.ProcessFacts) -> tuple[tuple[str, str], ...]:
     )
     if not found:
         return ()
-    again = native.read_process(facts.pid)  # the pid may be another's meanwhile
+    again = native.read_process(
+        facts.pid, brief=True
+    )  # the pid may be another's meanwhile
     same = again is not None and again.start_ticks == facts.start_ticks
     return found if same else ()
 

@@ -295,10 +295,10 @@ class Simulated:
             )
         return NativeCode(domain=domain, code=code, name=name, message=message)
 
-    def read_process(self, pid: int) -> native.ProcessFacts | None:
+    def read_process(self, pid: int, **_: bool) -> native.ProcessFacts | None:
         return next((self._facts(one) for one in self.programs if one.pid == pid), None)
 
-    def find_owners(self, inodes: list[int]) -> native.Scan:
+    def find_owners(self, inodes: list[int], **_: bool) -> native.Scan:
         holders, pids = [], set()
         for index, one in enumerate(self.held):
             if index + 1 not in inodes:
