@@ -10,13 +10,16 @@ import contextlib
 import json
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import Holder, needs
+import bindcheck
+from bindcheck.words import Verdict
+from tests.support import NOBODY, Holder, as_user, needs
 from tests.support.fuse import Stuck, stuck_file
 from tests.support.terminal import BINDCHECK, environment
 
@@ -117,6 +120,85 @@ class TestProcesses:
         limits = [one["code"] for one in found["results"][0]["limits"]]
         assert "commands-unread" in limits
         assert found["results"][0]["causes"][0]["code"] == "listener"
+
+
+class TestPaths:
+    """A unix socket on such a file system, or somewhere behind a link to it."""
+
+    def test_it_is_said(self, stuck: Stuck, tmp_path: Path) -> None:
+        stuck.mute = True
+        done = asked(stuck, "check", f"unix:{tmp_path}/mount/s")
+        assert (done.returncode, done.stderr) == (3, "")
+        place = str(tmp_path / "mount")
+        assert f"the filesystem at {place} does not answer" in done.stdout
+
+    @pytest.mark.parametrize(
+        "way", ["mount", "mount/s", "mount/file/s", "link/s", "a/../mount/s", "up/s"]
+    )
+    def test_every_way_to_it(
+        self, stuck: Stuck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+    ) -> None:
+        monkeypatch.setattr("bindcheck.names._PATIENCE_SECONDS", 0.2)
+        (tmp_path / "a").mkdir()
+        (tmp_path / "link").symlink_to("a/../mount")
+        (tmp_path / "a" / "back").symlink_to(tmp_path)
+        (tmp_path / "up").symlink_to("a/back/link")
+        stuck.mute = True
+        (found,) = bindcheck.diagnose(f"unix:{tmp_path / way}")
+        (limit,) = found.limits
+        assert f"at {tmp_path}/mount does not" in limit.text
+        beside = bindcheck.diagnose(f"unix:{tmp_path}/a/s")
+        assert beside.worst.verdict is Verdict.BINDABLE
+
+    def test_working_folder(
+        self, stuck: Stuck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("bindcheck.names._PATIENCE_SECONDS", 0.2)
+        monkeypatch.chdir(tmp_path / "mount")
+        stuck.mute = True
+        (found,) = bindcheck.diagnose("unix:s")
+        assert [one.code for one in found.limits] == ["filesystem-not-answering"]
+
+    def test_ordinary_user(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("bindcheck.names._PATIENCE_SECONDS", 0.2)
+        # Not pytest's own folder, which others may not enter.
+        with tempfile.TemporaryDirectory() as name:
+            Path(name).chmod(0o755)
+            with stuck_file(Path(name)) as stuck:
+                stuck.mute = True
+                (found,) = as_user(NOBODY, lambda: bindcheck.diagnose(f"unix:{name}/s"))
+        assert [one.code for one in found.limits] == ["filesystem-not-answering"]
+
+    def test_json(self, stuck: Stuck, tmp_path: Path) -> None:
+        stuck.mute = True
+        (found,) = report(stuck, f"unix:{tmp_path}/mount/s")["results"]
+        assert (found["verdict"], found["attempt"]["ok"]) == ("unknown", None)
+        assert [one["code"] for one in found["limits"]] == ["filesystem-not-answering"]
+        assert found["causes"] == []
+
+    @pytest.mark.parametrize("verb", ["wait", "stop"])
+    def test_other_verbs(self, stuck: Stuck, tmp_path: Path, verb: str) -> None:
+        stuck.mute = True
+        done = asked(stuck, verb, f"unix:{tmp_path}/mount/s")
+        assert done.returncode == 3
+        assert "does not answer" in done.stdout + done.stderr
+
+    def test_one_that_answers(self, stuck: Stuck, tmp_path: Path) -> None:
+        """Here nothing is held back: the server says ENOSYS when a file is made."""
+        (found,) = bindcheck.diagnose(f"unix:{tmp_path}/mount/s/s")
+        assert found.limits == ()
+        assert found.attempt.error is not None
+        assert stuck.waiting.acquire(blocking=False) is False
+
+    def test_who_asks_keeps_nothing_open(self, stuck: Stuck, tmp_path: Path) -> None:
+        """It stays until the file system answers; a port of ours must not."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            address = server.getsockname()
+            stuck.mute = True
+            (found,) = bindcheck.diagnose(f"unix:{tmp_path}/mount/s")
+            assert found.verdict is Verdict.UNKNOWN
+        assert stuck.waiting.acquire(blocking=False), "somebody waits"
+        assert bindcheck.probe(address).ok is True
 
 
 # Both are woken from outside, for afterwards the program can answer nothing.

@@ -12,7 +12,9 @@ import sys
 
 from bindcheck import native
 from bindcheck.filesystem import ask_socket_file, look_at_path, sibling_of
+from bindcheck.machine import decode
 from bindcheck.model import Attempt, Examination, NativeCode, Notice
+from bindcheck.mounts import unanswering_mount
 from bindcheck.records import replace
 from bindcheck.rules import unix_path
 from bindcheck.target import make_unix_target, make_vsock_target
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from bindcheck.target import Request
 
 _TRIES = 20
+_PATIENCE_SECONDS = 2.0
 
 
 def examine_name(request: Request, options: Options, observer: Observer) -> Examination:
@@ -57,6 +60,8 @@ def _examine_unix(
     if not unix_path.is_path(target) or len(target.packed) > unix_path.LONGEST_NAME:
         attempt = native.probe_name(target, options)
         snapshot = observer.nothing_seen()
+    elif (silent := unanswering_mount(target.packed, _PATIENCE_SECONDS)) is not None:
+        return _unanswered(request, target, options, observer, silent)
     else:
         facts = look_at_path(target.packed, observer.name_of)
         snapshot = replace(observer.nothing_seen(), path=facts)
@@ -79,6 +84,28 @@ def _examine_unix(
         snapshot=snapshot,
         came_free=came_free,
     )
+
+
+def _unanswered(
+    request: Request, target: Target, options: Options, observer: Observer, point: bytes
+) -> Examination:
+    limit = Notice(
+        code="filesystem-not-answering",
+        text=f"the filesystem at {decode(point)} does not answer "
+        f"(for {_PATIENCE_SECONDS:.0f} s): the path was not looked at",
+    )
+    attempt = Attempt(
+        target=target,
+        options=options,
+        ok=None,
+        native=False,
+        step=Step.BIND,
+        argument=None,
+        error=None,
+        bound=None,
+    )
+    snapshot = replace(observer.nothing_seen(), limits=(limit,))
+    return Examination(requested=request.requested, attempt=attempt, snapshot=snapshot)
 
 
 def _with_holders(target: Target, snapshot: Snapshot, observer: Observer) -> Snapshot:

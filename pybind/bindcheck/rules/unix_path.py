@@ -107,6 +107,8 @@ def decide(
     elif attempt.error is not None:
         causes = (_refused(attempt, snapshot),)
     verdict = Verdict.BINDABLE if attempt.ok or came_free else Verdict.BLOCKED
+    if attempt.ok is None:
+        verdict = Verdict.UNKNOWN
     if came_free:
         verdict = Verdict.TRANSIENT
     return Diagnosis(
