@@ -243,6 +243,23 @@ static int options_known(const bc_owners *owners, uint64_t inode)
     return 0;
 }
 
+/* Whether it is worth to ask a descriptor for more than its number: not without room
+ * for the answer, for then everything is asked again; and a program may have half a
+ * million duplicates of one socket, of which the first tell enough. */
+static int is_worth_asking(const bc_owners *owners, const bc__descriptor *descriptor)
+{
+    enum { DUPLICATES = 64 };
+    const bc_holder *before;
+    if (descriptor->fd < 0 || owners->holder_count >= owners->holder_capacity) {
+        return 0;
+    }
+    if (owners->holder_count < DUPLICATES) {
+        return 1;
+    }
+    before = &owners->holders[owners->holder_count - DUPLICATES];
+    return before->pid != descriptor->pid || before->inode != descriptor->inode;
+}
+
 void bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
 {
     bc_owners *owners = scan->owners;
@@ -258,12 +275,12 @@ void bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
     holder.reuse_port = -1;
     holder.v6only = -1;
     holder.close_on_exec = -1;
-    if (holder.fd >= 0) {
+    if (is_worth_asking(owners, descriptor)) {
         bc__protocol_name(descriptor, holder.protocol, sizeof holder.protocol);
         holder.close_on_exec = bc__close_on_exec(descriptor);
         holder.waits = bc__waits(descriptor);
     }
-    if (holder.fd >= 0 && !options_known(owners, holder.inode)) {
+    if (is_worth_asking(owners, descriptor) && !options_known(owners, holder.inode)) {
         int handle = bc__borrow(descriptor);
         if (handle >= 0) {
             read_options(handle, &holder);

@@ -17,6 +17,7 @@ from bindcheck.model import Attempt, Examination, NativeCode, Notice
 from bindcheck.mounts import unanswering_mount
 from bindcheck.records import replace
 from bindcheck.rules import unix_path
+from bindcheck.sanitize import sanitize
 from bindcheck.target import make_unix_target, make_vsock_target
 from bindcheck.words import Family, FileKind, Step
 
@@ -91,7 +92,7 @@ def _unanswered(
 ) -> Examination:
     limit = Notice(
         code="filesystem-not-answering",
-        text=f"the filesystem at {decode(point)} does not answer "
+        text=f"the filesystem at {sanitize(decode(point))} does not answer "
         f"(for {_PATIENCE_SECONDS:.0f} s): the path was not looked at",
     )
     attempt = Attempt(
