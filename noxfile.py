@@ -327,6 +327,13 @@ def situations(session: nox.Session) -> None:
         session.error(f"BINDCHECK_SEED of what failed: {failed}")
 
 
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Call everything at random under churn, for 600 s or the seconds given; root."""
+    session.install(".[test]")
+    session.run("python", "checks/soak.py", *(session.posargs or ("600",)))
+
+
 def without(*names: str) -> list[str]:
     """Return the options of pytest that leave test files out."""
     return [f"--ignore=tests/test_{name}.py" for name in names]
