@@ -212,8 +212,8 @@ def _is_immutable(directory: bytes) -> bool | None:
     if sys.platform != "win32":
         import fcntl
 
-        try:
-            handle = os.open(directory, os.O_RDONLY)
+        try:  # never a FIFO, where it would wait, or a device, where it does something
+            handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
             return None
         try:
