@@ -53,13 +53,25 @@ def look_at_path(
         facts = replace(
             facts,
             kind=_kind(there),
-            file=(there.st_dev, there.st_ino & 0xFFFFFFFF),
+            file=_identity(there),
             uid=there.st_uid,
             user=user_name(there.st_uid),
             modified=there.st_mtime,
             link_target=_link_target(name, there),
         )
     return _surroundings(facts, directory)
+
+
+def is_still_there(name: bytes, file: tuple[int, int] | None) -> bool:
+    """Whether a path has the file that look_at_path() found, or still none."""
+    try:
+        return _identity(os.lstat(name)) == file
+    except (OSError, ValueError):
+        return file is None
+
+
+def _identity(there: os.stat_result) -> tuple[int, int]:
+    return there.st_dev, there.st_ino & 0xFFFFFFFF  # as unix_diag tells it
 
 
 # winnt.h, IO_REPARSE_TAG_AF_UNIX: what a socket file is on Windows.
