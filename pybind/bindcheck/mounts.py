@@ -87,7 +87,7 @@ def _distant_points() -> frozenset[bytes]:
     if not any(b" - " + kind in text for kind in _DISTANT):
         return frozenset()
     kinds: dict[bytes, bytes] = {}  # of several at one point the last is seen
-    for line in text.splitlines():
+    for line in text.split(b"\n"):
         before, _, after = line.partition(b" - ")
         fields = before.split(b" ")
         if len(fields) > 4:
