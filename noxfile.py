@@ -74,6 +74,7 @@ ANY_KERNEL = (
     *("command", "contract", "decoders", "doctor", "explained", "free", "harmless"),
     *("holder_decoders", "leaks", "list", "pcblist", "real_servers", "redirections"),
     *("restricted_ports", "stop", "unix_decoder", "wait_command", "windows_tables"),
+    *("hostile_neighbours", "hostile_paths", "unanswering"),
 )
 # Hundreds of sockets or addresses for one test.
 TOO_MANY = ("many_addresses", "bind_bhash")
