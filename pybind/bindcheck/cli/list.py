@@ -87,8 +87,11 @@ def _with_owners(
     snapshot = observer.with_owners(snapshot, wanted)
     if any(one.owner.kind in _UNSEEN for one in snapshot.sockets):
         snapshot = _without_closed(snapshot, _look(observer, arguments, ports))
-    # Each of several tables may have said the same.
-    return replace(snapshot, limits=tuple(dict.fromkeys(snapshot.limits)))
+    # Each of several looks may have said the same, of processes that come and go.
+    limits = {
+        one.code if one.code in _OF_OWNERS else one: one for one in snapshot.limits
+    }
+    return replace(snapshot, limits=tuple(limits.values()))
 
 
 def _look(
