@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -189,6 +191,26 @@ class TestPaths:
         assert found.limits == ()
         assert found.attempt.error is not None
         assert stuck.waiting.acquire(blocking=False) is False
+
+    @pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
+    def test_children_that_nobody_waits_for(
+        self,
+        stuck: Stuck,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        handler: signal.Handlers,
+    ) -> None:
+        """Where the caller ignores them they cannot be waited for; none is left."""
+        monkeypatch.setattr("bindcheck.names._PATIENCE_SECONDS", 0.2)
+        stuck.mute = True
+        before = signal.signal(signal.SIGCHLD, handler)
+        try:
+            (found,) = bindcheck.diagnose(f"unix:{tmp_path}/mount/s")
+        finally:
+            signal.signal(signal.SIGCHLD, before)
+        assert [one.code for one in found.limits] == ["filesystem-not-answering"]
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
 
     def test_who_asks_keeps_nothing_open(self, stuck: Stuck, tmp_path: Path) -> None:
         """It stays until the file system answers; a port of ours must not."""

@@ -32,10 +32,11 @@ _MOST_LINKS = 40  # as the kernel, path_resolution(7)
 
 def unanswering_mount(path: bytes, seconds: float) -> bytes | None:
     """The mount on the way to a path whose filesystem does not answer in time."""
-    if sys.platform != "linux":
-        return None
-    point = _distant_mount(path)
-    return point if point is not None and not _answers(point, path, seconds) else None
+    if sys.platform == "linux":
+        point = _distant_mount(path)
+        if point is not None and not _answers(point, path, seconds):
+            return point
+    return None
 
 
 def _distant_mount(path: bytes) -> bytes | None:
@@ -99,50 +100,56 @@ def _distant_points() -> frozenset[bytes]:
 
 def _answers(point: bytes, path: bytes, seconds: float) -> bool:
     """Whether a process that asks the filesystem comes back in time."""
-    if sys.platform != "linux":
-        return True
-    import select
-    import warnings
+    if sys.platform != "win32":
+        import select
+        import warnings
 
-    reader, writer = os.pipe()
-    try:
+        try:
+            reader, writer = os.pipe()
+        except OSError:
+            return True  # nobody can be sent
         try:
             with warnings.catch_warnings():
                 # About threads, whose locks the child does not need.
                 warnings.simplefilter("ignore", DeprecationWarning)
                 child = os.fork()
+            if child == 0:
+                _ask_and_exit(point, path, seconds, writer)
+            with suppress(ChildProcessError):  # the caller's handler was faster
+                os.waitpid(child, 0)
+            poll = select.poll()
+            poll.register(reader, select.POLLIN)
+            return bool(poll.poll(seconds * 1000))
         except OSError:
-            return True  # nobody can be sent
-        if child == 0:
-            _ask_and_exit(point, path, seconds, writer)
-        os.waitpid(child, 0)
-        poll = select.poll()
-        poll.register(reader, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
-    finally:
-        os.close(reader)
-        os.close(writer)
+            pass
+        finally:
+            os.close(reader)
+            os.close(writer)
+    return True
 
 
 def _ask_and_exit(point: bytes, path: bytes, seconds: float, writer: int) -> None:
     """In a child of the child, so that nobody has to wait for who may not end."""
-    import signal
+    if sys.platform != "win32":
+        import signal
 
-    try:
-        if os.fork():
-            return
-        # It may outlive us, and must keep nothing open.
-        for one in os.listdir("/proc/self/fd"):  # noqa: PTH208
-            if int(one) != writer:
-                _try(os.close, int(one))
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(int(seconds) + 1)
-        _try(os.statvfs, point)  # what no cache answers
-        _try(os.lstat, path)
-        _try(os.statvfs, os.path.dirname(path) or b".")
-        os.write(writer, b"!")
-    finally:
-        os._exit(0)
+        try:
+            if os.fork():
+                return
+            # It may outlive us, and must keep nothing open.
+            for one in os.listdir("/proc/self/fd"):  # noqa: PTH208
+                if int(one) != writer:
+                    _try(os.close, int(one))
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(int(seconds) + 1)
+            _try(os.statvfs, point)  # what no cache answers
+            _try(os.lstat, path)
+            _try(os.statvfs, os.path.dirname(path) or b".")
+            os.write(writer, b"!")
+        except OSError:
+            _try(lambda one: os.write(one, b"!"), writer)  # nobody can be sent
+        finally:
+            os._exit(0)
 
 
 def _try(call: Callable[[Any], object], argument: bytes | int) -> None:

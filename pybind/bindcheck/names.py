@@ -219,9 +219,9 @@ def _bind_instead(target: Target, name: bytes, options: Options) -> Attempt:
 
 def _open_folder(directory: bytes) -> int | None:
     """Hold a folder; None where no path leads through what is held."""
-    if sys.platform != "linux" or not os.path.exists("/proc/self/fd"):  # noqa: PTH110
-        return None
-    return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    if sys.platform == "linux" and os.path.exists("/proc/self/fd"):  # noqa: PTH110
+        return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return None
 
 
 def _remove(name: bytes, folder: int | None = None) -> bool:
