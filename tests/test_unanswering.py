@@ -99,6 +99,19 @@ class TestProcesses:
         found = report(stuck, f"127.0.0.1:{port}")
         assert [one["pid"] for one in owners(found)] == [holder.pid]
 
+    def test_epoll_that_is_locked(self, stuck: Stuck, holder: Holder) -> None:
+        """One thread waits in an epoll, another adds the file to it: that asks the
+        server, with the epoll's lock.
+        """
+        port = holder.bind(listen=True)
+        holder.run(LOCKS_ITS_EPOLL.format(path=str(stuck.path)))
+        stuck.mute = True
+        holder.run("kept['ours'].send(b'x')")
+        assert stuck.waiting.acquire(timeout=ENDS_WITHIN)
+        found = report(stuck, f"127.0.0.1:{port}")
+        assert [one["pid"] for one in owners(found)] == [holder.pid]
+        assert owners(found)[0]["command"]
+
     def test_command_line_that_does_not_come(
         self, stuck: Stuck, holder: Holder
     ) -> None:
@@ -243,6 +256,22 @@ def serve():
 threads = [threading.Thread(target=serve, daemon=True) for _ in calls]
 for one in threads:
     one.start()
+"""
+
+
+LOCKS_ITS_EPOLL = """
+import select, threading
+kept["file"] = open({path!r}, "rb", 0)
+kept["ours"], kept["theirs"] = socket.socketpair()
+epoll = select.epoll()
+epoll.register(kept["main"].fileno())
+
+def add():
+    kept["theirs"].recv(1)
+    epoll.register(kept["file"].fileno())
+
+threading.Thread(target=epoll.poll, daemon=True).start()
+threading.Thread(target=add, daemon=True).start()
 """
 
 
