@@ -72,9 +72,9 @@ ABOUT_TEXT = (
 ANY_KERNEL = (
     *ABOUT_TEXT,
     *("command", "contract", "decoders", "doctor", "explained", "free", "fuzz_corpus"),
-    *("harmless", "holder_decoders", "leaks", "list", "pcblist", "real_servers"),
-    *("redirections", "restricted_ports", "stop", "unix_decoder", "wait_command"),
-    "windows_tables",
+    *("harmless", "holder_decoders", "hostile_neighbours", "hostile_paths", "leaks"),
+    *("list", "pcblist", "real_servers", "redirections", "restricted_ports", "stop"),
+    *("unanswering", "unix_decoder", "wait_command", "windows_tables"),
 )
 # Hundreds of sockets or addresses for one test.
 TOO_MANY = ("many_addresses", "bind_bhash")
@@ -351,6 +351,13 @@ def situations(session: nox.Session) -> None:
     failed = [seed for seed, process in processes.items() if process.wait() != 0]
     if failed:
         session.error(f"BINDCHECK_SEED of what failed: {failed}")
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Call everything at random under churn, for 600 s or the seconds given; root."""
+    install_project(session, "test")
+    session.run("python", "checks/soak.py", *(session.posargs or ("600",)))
 
 
 @nox.session

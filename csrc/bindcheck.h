@@ -352,7 +352,9 @@ typedef struct {
     uint8_t available;   /* 0: there is no process table to read */
     uint8_t
         exhausted; /* 1: some could not be read for want of descriptors of our own */
-    uint8_t reserved[6];
+    uint8_t brief; /* set by the caller; 1: leave out command line and executable,
+                    * for whose memory lock or filesystem a reader may wait */
+    uint8_t reserved[5];
 } bc_owners;
 
 /* Find the descriptors of the sockets with these inodes (ascending order). Looks at all

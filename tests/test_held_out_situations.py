@@ -18,7 +18,7 @@ import pytest
 import bindcheck
 from bindcheck.records import replace
 from bindcheck.rules.proxies import proxy_of
-from bindcheck.words import CauseCode, Kind, OwnerKind, Verdict
+from bindcheck.words import Blocks, CauseCode, Kind, OwnerKind, Verdict
 from tests.support import NOBODY, Holder, as_user, needs
 from tests.support.child import in_child
 from tests.test_judged_situations import process
@@ -62,6 +62,23 @@ def test_datagram_twin_is_asked_only_where_it_meets_every_holder(
 
     assert ask().verdict is Verdict.BLOCKED
     assert as_user(NOBODY, ask).verdict is not Verdict.BINDABLE
+
+
+@needs("root", "IPv6")
+def test_datagram_twin_may_hide_who_does_not_share(
+    make_holder: Callable[..., Holder],
+) -> None:
+    """With SO_REUSEPORT the kernel stops at the first twin, in an order of its own."""
+    ours, theirs = make_holder(), make_holder(uid=NOBODY)
+    port = ours.bind("0.0.0.0", kind="udp", reuse_address=True, reuse_port=True)  # noqa: S104
+    theirs.bind("::", port, kind="udp", reuse_address=True, reuse_port=True)
+    found = only(f"192.0.2.1:{port}/udp", reuse_port=True)
+    assert found.causes[0].code is CauseCode.ADDRESS_NOT_LOCAL
+    assert [one.cause for one in found.next_errors] == [CauseCode.DATAGRAM]
+    assert [one.blocks for one in found.blockers] == [Blocks.POSSIBLY]
+    ours.close()
+    found = only(f"192.0.2.1:{port}/udp", reuse_port=True)
+    assert [one.blocks for one in found.blockers] == [Blocks.YES]
 
 
 def test_descriptors_of_all_sockets_of_a_blocker_are_told(holder: Holder) -> None:

@@ -586,7 +586,7 @@ class TestTables:
         port = holder.bind(listen=True)
         real = native.find_owners
 
-        def find_owners(inodes: list[int]) -> native.Scan:
+        def find_owners(inodes: list[int], **_: bool) -> native.Scan:
             holder.run("'main' in kept and kept.pop('main').close()")
             return real(inodes)
 

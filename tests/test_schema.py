@@ -324,6 +324,7 @@ def shape() -> dict[str, Any]:
                                     "thread": None,
                                     "name": "python3",
                                     "command": ["python3", "-m", "http.server"],
+                                    "command_truncated": False,
                                     "user": "ada",
                                     "started": "2026-11-22T16:31:05Z",
                                     "parent": 4000,

@@ -147,7 +147,7 @@ def test_who_borrowed_it_for_a_moment_is_not_named(
     )
     real = native.find_owners
 
-    def then_it_is_given_back(inodes: Sequence[int]) -> native.Scan:
+    def then_it_is_given_back(inodes: Sequence[int], **_: bool) -> native.Scan:
         scan = real(inodes)
         assert {one.pid for one in scan.holders} == {owner.pid, borrower.pid}
         borrower.run("os.close(kept['borrowed'])")

@@ -2,8 +2,7 @@
  *
  * One descriptor table of a process, in two ways.
  *
- * Through /proc: stat(2) of each descriptor tells device and inode of its file; no text
- * is parsed for it.
+ * Through /proc: readlink(2) of each descriptor.
  *
  * By kcmp(2), once a descriptor of each wanted socket is known: whether another one is
  * the same open file, for a third of what /proc costs. (A socket has one open file,
@@ -50,6 +49,23 @@ int bc__is_wanted(const bc__scan *scan, uint64_t inode)
                     compare_inodes) == NULL) == (scan->others != 0);
 }
 
+/* Only the kernel gives such names: those of files begin with '/'. */
+int bc__socket_at(int folder, const char *path, uint64_t *inode)
+{
+    static const char PREFIX[] = "socket:[";
+    char target[40];
+    ssize_t length = readlinkat(folder, path, target, sizeof target - 1);
+    if (length < 0) {
+        return -1;
+    }
+    target[length] = '\0';
+    if (strncmp(target, PREFIX, sizeof PREFIX - 1) != 0) {
+        return 0;
+    }
+    *inode = strtoull(target + sizeof PREFIX - 1, NULL, 10);
+    return 1;
+}
+
 /* Whether a descriptor folder may be read is asked of its entries, not of the folder:
  * without CAP_SYS_RESOURCE even uid 0 may list what it may not stat. Anything but "it
  * is gone" hides something: a lack of rights, or of descriptors of our own. */
@@ -87,12 +103,11 @@ static void check_known(const bc__scan *scan)
 {
     for (size_t i = 0; i < scan->inode_count; i++) {
         const bc__descriptor *one = &scan->known->descriptors[i];
-        struct stat file;
+        uint64_t inode = 0;
         char path[64];
         (void)snprintf(path, sizeof path, "%d/task/%d/fd/%d", (int)one->pid,
                        (int)one->tid, (int)one->fd);
-        if (fstatat(scan->proc, path, &file, 0) != 0 ||
-            file.st_dev != scan->socket_device || (uint64_t)file.st_ino != one->inode) {
+        if (bc__socket_at(scan->proc, path, &inode) != 1 || inode != one->inode) {
             atomic_store(&scan->known->lost, 1);
         }
     }
@@ -116,13 +131,13 @@ static int report(const table *of, int32_t fd, uint64_t inode)
 /* Look at one descriptor through /proc. Returns 0, or -1 when it may not be read. */
 static int look_at(const table *of, const char *name)
 {
-    struct stat file;
-    if (fstatat(of->handle, name, &file, 0) != 0) {
+    uint64_t inode = 0;
+    int is_socket = bc__socket_at(of->handle, name, &inode);
+    if (is_socket < 0) {
         return bc__hides_something(of->scan, errno) ? -1 : 0; /* 0: closed meanwhile */
     }
-    if (S_ISSOCK(file.st_mode) && file.st_dev == of->scan->socket_device &&
-        bc__is_wanted(of->scan, (uint64_t)file.st_ino)) {
-        return report(of, (int32_t)strtol(name, NULL, 10), (uint64_t)file.st_ino);
+    if (is_socket != 0 && bc__is_wanted(of->scan, inode)) {
+        return report(of, (int32_t)strtol(name, NULL, 10), inode);
     }
     return 0;
 }

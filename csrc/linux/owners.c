@@ -174,30 +174,17 @@ static int unfound(const bc__scan *scan)
     return 0;
 }
 
-/* sockfs has one device number; a socket of our own tells it. Whether the size of a
- * descriptor folder counts its entries (Linux 6.2) our own folder tells. Tables can be
- * compared where the kernel has kcmp(2), no filter forbids it (containers), and pids
- * mean the same to it and to /proc. */
-static int learn(bc__scan *scan, int32_t self)
+/* Whether the size of a descriptor folder counts its entries (Linux 6.2) our own folder
+ * tells. Tables can be compared where the kernel has kcmp(2), no filter forbids it
+ * (containers), and pids mean the same to it and to /proc. */
+static void learn(bc__scan *scan, int32_t self)
 {
     struct stat file;
-    int status = -1;
-    int own = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (own < 0) {
-        (void)bc__hides_something(scan, errno);
-    } else if (fstat(own, &file) == 0) {
-        scan->socket_device = file.st_dev;
-        status = 0;
-    }
     scan->sized = fstatat(scan->proc, "self/fd", &file, 0) == 0 && file.st_size > 0;
     scan->compares = self == (int32_t)getpid() && bc__same_table(self, self);
     if (!scan->compares) {
         scan->known = NULL;
     }
-    if (own >= 0) {
-        (void)close(own);
-    }
-    return status;
 }
 
 void bc__reset_owners(bc_owners *owners)
@@ -249,7 +236,8 @@ int bc__walk(bc__scan *scan)
     length = readlinkat(scan->proc, "self", self, sizeof self - 1);
     self[length > 0 ? length : 0] = '\0';
     own = (int32_t)strtol(self, NULL, 10);
-    if (own > 0 && learn(scan, own) == 0) {
+    if (own > 0) {
+        learn(scan, own);
         status = scan_all(scan, directory, own);
         if (status == 0 && scan->known != NULL && atomic_load(&scan->known->lost)) {
             scan->known = NULL;

@@ -35,9 +35,8 @@ struct bc__scan {
     void *context;
     const uint64_t *inodes; /* ascending */
     size_t inode_count;
-    int others; /* 1: the sockets that are not among `inodes` are wanted */
-    int proc;   /* descriptor of /proc */
-    dev_t socket_device;
+    int others;       /* 1: the sockets that are not among `inodes` are wanted */
+    int proc;         /* descriptor of /proc */
     int sized;        /* a descriptor folder's size is the number of its entries */
     int compares;     /* kcmp(2) works here */
     bc__known *known; /* NULL: nothing is compared with it */
@@ -71,6 +70,11 @@ struct dirent *bc__next_entry(DIR *directory);
 
 /* Remember a descriptor that was found, so that others are compared with it. */
 void bc__remember(bc__scan *scan, const bc__descriptor *descriptor);
+
+/* Whether a descriptor of /proc/PID/fd is a socket, and which: 1, 0, or -1 with errno.
+ * Never stat(2), which asks the file's filesystem: a server of NFS or FUSE that does
+ * not answer would stop us, whichever process has the file. */
+int bc__socket_at(int folder, const char *path, uint64_t *inode);
 
 /* Look at every descriptor in a folder, "PID/fd" or "PID/task/TID/fd" below `folder`.
  * Returns 0, -1 when it may not be read, or BC__GONE. */

@@ -21,6 +21,9 @@
 
 enum { COMMAND_BYTES = 4096, SMALL_FILE = 4096 };
 
+#ifndef AT_STATX_DONT_SYNC
+#define AT_STATX_DONT_SYNC 0x4000 /* linux/fcntl.h, Linux 4.11 */
+#endif
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
 #endif
@@ -116,7 +119,9 @@ static void describe_briefly(bc_owners *owners, int process, const bc_proc_stat 
     out->threads = stat->threads;
     out->state = stat->state;
     add_file(owners, process, "comm", &out->name_offset, &out->name_length);
-    add_command(owners, process, out);
+    if (!owners->brief) {
+        add_command(owners, process, out);
+    }
 }
 
 static void describe(bc_owners *owners, int process, bc_process *out)
@@ -132,7 +137,8 @@ static void describe(bc_owners *owners, int process, bc_process *out)
     if (fstatat(process, "ns/pid", &file, 0) == 0) {
         out->pid_namespace = (uint64_t)file.st_ino;
     }
-    if (fstatat(process, "exe", &file, 0) == 0) {
+    /* As far as it is known without asking: its filesystem may not answer. */
+    if (!owners->brief && fstatat(process, "exe", &file, AT_STATX_DONT_SYNC) == 0) {
         out->exe_device = (uint64_t)file.st_dev;
         out->exe_inode = (uint64_t)file.st_ino;
     }
@@ -296,7 +302,8 @@ int bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
     if (holder.fd >= 0) {
         bc__protocol_name(descriptor, holder.protocol, sizeof holder.protocol);
     }
-    if (holder.fd >= 0 && before < BC_MOST_DETAILED) {
+    if (holder.fd >= 0 && before < BC_MOST_DETAILED &&
+        owners->holder_count < owners->holder_capacity) {
         read_details(owners, descriptor, &holder);
     }
     if (owners->holder_count < owners->holder_capacity) {

@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -129,12 +128,20 @@ static uint8_t by_function(const bc__descriptor *descriptor, int32_t tid)
     return BC_WAITS_UNKNOWN;
 }
 
-static uint8_t thread_waits(const bc__descriptor *descriptor, int32_t tid)
+/* The epolls in which threads of a process wait. */
+typedef struct {
+    int32_t fds[MOST_THREADS];
+    size_t count;
+    int changed; /* a thread is about to change one */
+} epolls;
+
+/* All but whether the epolls are for the descriptor. */
+static uint8_t thread_waits(const bc__descriptor *descriptor, int32_t tid, epolls *seen)
 {
     char text[256];
     char path[64];
     char *rest = NULL;
-    struct stat file;
+    uint64_t inode = 0;
     long number;
     int32_t first;
     ssize_t length;
@@ -153,35 +160,53 @@ static uint8_t thread_waits(const bc__descriptor *descriptor, int32_t tid)
     if (is_elsewhere(number)) {
         return BC_WAITS_ELSEWHERE;
     }
-    if (is_epoll(number)) {
-        return in_epoll(descriptor, first);
+    if (is_epoll(number) && seen->count < MOST_THREADS) {
+        seen->fds[seen->count++] = first;
+        return BC_WAITS_ELSEWHERE;
+    }
+    if (number == SYS_epoll_ctl) {
+        seen->changed = 1;
+        return BC_WAITS_UNKNOWN;
     }
     if (number == SYS_read && first != descriptor->fd) {
         /* Of a pipe or a terminal; not of a client. */
         descriptor_path(path, sizeof path, descriptor, "fd", first);
-        if (fstatat(descriptor->process, path, &file, 0) == 0 &&
-            !S_ISSOCK(file.st_mode)) {
-            return BC_WAITS_ELSEWHERE;
-        }
-        return BC_WAITS_UNKNOWN;
+        return bc__socket_at(descriptor->process, path, &inode) == 0
+                   ? BC_WAITS_ELSEWHERE
+                   : BC_WAITS_UNKNOWN;
     }
     /* accept and its like; poll and select, whose descriptors are not told. */
     return BC_WAITS_FOR_IT;
 }
 
+/* While a thread is in epoll_ctl(2) nobody is asked: it has the epoll's lock, perhaps
+ * for a file of FUSE that does not answer, and who asks would wait where SIGKILL does
+ * not help. */
+static uint8_t with_epolls(const bc__descriptor *descriptor, const epolls *seen,
+                           uint8_t answer)
+{
+    for (size_t i = 0; i < seen->count && answer != BC_WAITS_FOR_IT; i++) {
+        uint8_t one =
+            seen->changed ? BC_WAITS_UNKNOWN : in_epoll(descriptor, seen->fds[i]);
+        answer = one == BC_WAITS_ELSEWHERE ? answer : one;
+    }
+    return answer;
+}
+
 uint8_t bc__waits(const bc__descriptor *descriptor)
 {
     uint8_t answer = BC_WAITS_ELSEWHERE;
+    epolls seen = {.count = 0};
     int threads = 0;
     struct dirent *entry;
     DIR *directory = NULL;
 
-    if (descriptor->tid != descriptor->pid) {
-        return thread_waits(descriptor, descriptor->tid);
+    if (descriptor->tid == descriptor->pid) {
+        directory = bc__open_threads(descriptor->process, "task");
     }
-    directory = bc__open_threads(descriptor->process, "task");
     if (directory == NULL) {
-        return thread_waits(descriptor, descriptor->pid);
+        answer = thread_waits(descriptor, descriptor->tid, &seen);
+        return with_epolls(descriptor, &seen, answer);
     }
     while (answer != BC_WAITS_FOR_IT && (entry = readdir(directory)) != NULL) {
         int32_t tid = (int32_t)strtol(entry->d_name, NULL, 10);
@@ -189,15 +214,15 @@ uint8_t bc__waits(const bc__descriptor *descriptor)
         if (tid <= 0) {
             continue;
         }
-        one =
-            ++threads > MOST_THREADS ? BC_WAITS_UNKNOWN : thread_waits(descriptor, tid);
+        one = ++threads > MOST_THREADS ? BC_WAITS_UNKNOWN
+                                       : thread_waits(descriptor, tid, &seen);
         answer = one == BC_WAITS_ELSEWHERE ? answer : one;
         if (threads > MOST_THREADS) {
             break;
         }
     }
     (void)closedir(directory);
-    return threads == 0 ? BC_WAITS_UNKNOWN : answer;
+    return threads == 0 ? BC_WAITS_UNKNOWN : with_epolls(descriptor, &seen, answer);
 }
 
 int8_t bc__close_on_exec(const bc__descriptor *descriptor)

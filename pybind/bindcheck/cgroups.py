@@ -48,7 +48,7 @@ def own_cgroup() -> str | None:
     """The path of our cgroup of version 2, below its mount."""
     try:
         with open("/proc/self/cgroup", "rb") as file:
-            lines = file.read().splitlines()
+            lines = file.read().split(b"\n")  # a name may hold other line ends
     except OSError:
         return None
     return next((decode(one[3:]) for one in lines if one.startswith(b"0::/")), None)

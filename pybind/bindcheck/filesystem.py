@@ -53,13 +53,25 @@ def look_at_path(
         facts = replace(
             facts,
             kind=_kind(there),
-            file=(there.st_dev, there.st_ino & 0xFFFFFFFF),
+            file=_identity(there),
             uid=there.st_uid,
             user=user_name(there.st_uid),
             modified=there.st_mtime,
             link_target=_link_target(name, there),
         )
     return _surroundings(facts, directory)
+
+
+def is_still_there(name: bytes, file: tuple[int, int] | None) -> bool:
+    """Whether a path has the file that look_at_path() found, or still none."""
+    try:
+        return _identity(os.lstat(name)) == file
+    except (OSError, ValueError):
+        return file is None
+
+
+def _identity(there: os.stat_result) -> tuple[int, int]:
+    return there.st_dev, there.st_ino & 0xFFFFFFFF  # as unix_diag tells it
 
 
 # winnt.h, IO_REPARSE_TAG_AF_UNIX: what a socket file is on Windows.
@@ -212,8 +224,8 @@ def _is_immutable(directory: bytes) -> bool | None:
     if sys.platform != "win32":
         import fcntl
 
-        try:
-            handle = os.open(directory, os.O_RDONLY)
+        try:  # never a FIFO, where it would wait, or a device, where it does something
+            handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
             return None
         try:
@@ -246,9 +258,9 @@ def _mount_of(
     Of the mounts of that device the one with the longest mount point on the way.
     """
     number = _device_number(device)
-    path = os.path.realpath(directory)
     best = None
     try:
+        path = os.path.realpath(directory)  # raises where a link became a folder
         with open("/proc/self/mountinfo", "rb") as file:
             for line in file:
                 before, _, after = line.partition(b" - ")

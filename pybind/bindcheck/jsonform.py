@@ -214,6 +214,7 @@ def process_to_dict(process: Process) -> dict[str, Any]:
         "thread": process.thread,
         "name": process.name,
         "command": list(process.command),
+        "command_truncated": process.command_truncated,
         "user": process.user,
         "started": timestamp(process.started),
         "parent": process.parent,

@@ -8,6 +8,7 @@ import time
 from bindcheck import native
 from bindcheck.errors import TargetError
 from bindcheck.model import Attempt, NativeCode, Options, Target
+from bindcheck.patience import UnansweredError, in_time
 from bindcheck.target import make_target
 from bindcheck.words import Domain, Family, Step
 
@@ -64,10 +65,7 @@ def targets_of(
 def _resolve(
     request: Request, deadline: float | None
 ) -> tuple[native.Resolved, ...] | NativeCode | None:
-    """Look a name up; None when the time was over.
-
-    A look-up cannot be interrupted, so it runs in a thread that is left alone then.
-    """
+    """Look a name up; None when the time was over."""
     host = request.host or ""
     try:
         name = host if host.isascii() else host.encode("idna").decode("ascii")
@@ -75,17 +73,11 @@ def _resolve(
         raise TargetError(f"{request.requested!r}: {host!r} is no host name") from error
     if deadline is None or name == "localhost":
         return native.resolve(name, request.family)
-    import threading
-
-    answers: list[tuple[native.Resolved, ...] | NativeCode] = []
-    worker = threading.Thread(
-        target=lambda: answers.append(native.resolve(name, request.family)),
-        name="bindcheck-resolve",
-        daemon=True,
-    )
-    worker.start()
-    worker.join(max(0.0, deadline - time.monotonic()))
-    return answers[0] if answers else None
+    left = deadline - time.monotonic()
+    try:
+        return in_time(lambda: native.resolve(name, request.family), left)
+    except UnansweredError:
+        return None
 
 
 def _failed_lookup(request: Request, answer: object) -> Attempt:

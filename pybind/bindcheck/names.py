@@ -11,10 +11,18 @@ import os
 import sys
 
 from bindcheck import native
-from bindcheck.filesystem import ask_socket_file, look_at_path, sibling_of
-from bindcheck.model import Attempt, Examination, NativeCode, Notice
+from bindcheck.filesystem import (
+    ask_socket_file,
+    is_still_there,
+    look_at_path,
+    sibling_of,
+)
+from bindcheck.machine import decode
+from bindcheck.model import Attempt, Endpoint, Examination, NativeCode, Notice
+from bindcheck.mounts import unanswering_mount
 from bindcheck.records import replace
 from bindcheck.rules import unix_path
+from bindcheck.sanitize import sanitize
 from bindcheck.target import make_unix_target, make_vsock_target
 from bindcheck.words import Family, FileKind, Step
 
@@ -24,7 +32,8 @@ if TYPE_CHECKING:
     from bindcheck.observe import Observer
     from bindcheck.target import Request
 
-_TRIES = 20
+_LOOKS, _TRIES = 4, 20
+_PATIENCE_SECONDS = 2.0
 
 
 def examine_name(request: Request, options: Options, observer: Observer) -> Examination:
@@ -48,18 +57,33 @@ def target_of(request: Request) -> Target:
 
 def probe_name(target: Target, options: Options) -> Attempt:
     """Make exactly the calls that are asked for; a file that this makes is removed."""
-    attempt = native.probe_name(target, options)
-    if attempt.ok and target.family is Family.UNIX and unix_path.is_path(target):
-        _remove(target.packed)
-    return attempt
+    if target.family is not Family.UNIX or not unix_path.is_path(target):
+        return native.probe_name(target, options)
+    return _bind_and_remove(target, options)[0]
 
 
 def _examine_unix(
     requested: str, target: Target, options: Options, observer: Observer
 ) -> Examination:
+    """Look again where the path got another file meanwhile: a server was restarted."""
+    for _ in range(_LOOKS):
+        found = _look(requested, target, options, observer)
+        facts = found.snapshot.path
+        if facts is None or is_still_there(target.packed, facts.file):
+            return found
+    # What was asked last may have been of another file than what was seen.
+    snapshot = replace(found.snapshot, path=facts and replace(facts, answer=None))
+    return replace(found, snapshot=snapshot)
+
+
+def _look(
+    requested: str, target: Target, options: Options, observer: Observer
+) -> Examination:
     if not unix_path.is_path(target) or len(target.packed) > unix_path.LONGEST_NAME:
         attempt = native.probe_name(target, options)
         snapshot = observer.nothing_seen()
+    elif (silent := unanswering_mount(target.packed, _PATIENCE_SECONDS)) is not None:
+        return _unanswered(requested, target, options, observer, silent)
     else:
         facts = look_at_path(target.packed, observer.name_of)
         snapshot = replace(observer.nothing_seen(), path=facts)
@@ -84,6 +108,28 @@ def _examine_unix(
         snapshot=snapshot,
         came_free=came_free,
     )
+
+
+def _unanswered(
+    requested: str, target: Target, options: Options, observer: Observer, point: bytes
+) -> Examination:
+    limit = Notice(
+        code="filesystem-not-answering",
+        text=f"the filesystem at {sanitize(decode(point))} does not answer "
+        f"(for {_PATIENCE_SECONDS:.0f} s): the path was not looked at",
+    )
+    attempt = Attempt(
+        target=target,
+        options=options,
+        ok=None,
+        native=False,
+        step=Step.BIND,
+        argument=None,
+        error=None,
+        bound=None,
+    )
+    snapshot = replace(observer.nothing_seen(), limits=(limit,))
+    return Examination(requested=requested, attempt=attempt, snapshot=snapshot)
 
 
 def _with_holders(target: Target, snapshot: Snapshot, observer: Observer) -> Snapshot:
@@ -126,8 +172,9 @@ def _beside(
         sibling = sibling_of(target.packed)
         if sibling == target.packed:
             continue
-        made = native.probe_name(make_unix_target(sibling, target.protocol), options)
-        if made.ok and not _remove(sibling):
+        beside = make_unix_target(sibling, target.protocol)
+        made, stays = _bind_and_remove(beside, options)
+        if stays:
             text = f"could not remove {os.fsdecode(sibling)!r}, which was made to try"
             limit = Notice(code="file-left", text=text)
             snapshot = replace(snapshot, limits=(*snapshot.limits, limit))
@@ -147,9 +194,54 @@ def _unseen(attempt: Attempt, snapshot: Snapshot) -> tuple[Attempt, Snapshot]:
     return replace(attempt, ok=None, native=False), replace(snapshot, limits=limits)
 
 
-def _remove(name: bytes) -> bool:
+def _bind_and_remove(target: Target, options: Options) -> tuple[Attempt, bool]:
+    """Bind a path, and remove the file that this makes; whether that stays.
+
+    In a folder that is held open: one on the way to it may be exchanged meanwhile, and
+    then the file would stay behind, and another be removed.
+    """
+    directory, name = os.path.split(target.packed)
+    directory = directory or b"."
+    # A name may be too long for that.
+    possible = len(name) <= unix_path.LONGEST_NAME - len(b"/proc/self/fd/1234567/")
+    for _ in range(_TRIES if possible else 0):
+        try:
+            folder = _open_folder(directory)
+        except (OSError, ValueError):
+            # The same error, by a call that can make no file.
+            made = _bind_instead(target, directory + b"/.", options)
+            if made.error is None or made.error.symbol != "EADDRINUSE":
+                return made, False
+            continue  # now there is one
+        if folder is None:
+            break
+        held = b"/proc/self/fd/%d/%s" % (folder, name)
+        try:
+            made = _bind_instead(target, held, options)
+            return made, bool(made.ok) and not _remove(name, folder)
+        finally:
+            os.close(folder)
+    made = native.probe_name(target, options)
+    return made, bool(made.ok) and not _remove(target.packed)
+
+
+def _bind_instead(target: Target, name: bytes, options: Options) -> Attempt:
+    """Bind another name of the same path."""
+    made = native.probe_name(make_unix_target(name, target.protocol), options)
+    bound = made.bound and Endpoint(address=target.path or "", port=0)
+    return replace(made, target=target, bound=bound)
+
+
+def _open_folder(directory: bytes) -> int | None:
+    """Hold a folder; None where no path leads through what is held."""
+    if sys.platform == "linux" and os.path.exists("/proc/self/fd"):  # noqa: PTH110
+        return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return None
+
+
+def _remove(name: bytes, folder: int | None = None) -> bool:
     try:
-        os.unlink(name)  # noqa: PTH108
+        os.unlink(name, dir_fd=folder)
     except OSError:
         return False
     return True

@@ -502,11 +502,15 @@ class _OwnerArrays:
         )
 
 
-def find_owners(inodes: Sequence[int]) -> Scan:
-    """Find every descriptor of these sockets in every process that may be read."""
+def find_owners(inodes: Sequence[int], *, brief: bool = False) -> Scan:
+    """Find every descriptor of these sockets in every process that may be read.
+
+    `brief`: without what a process could make us wait for, its command line.
+    """
     wanted = sorted(set(inodes))
     numbers = ffi.new("uint64_t[]", wanted)
     arrays = _OwnerArrays(len(wanted))
+    arrays.owners.brief = brief
     asked = (numbers, len(wanted), arrays.owners)
     with one_at_a_time():
         while lib.bc_find_owners(*asked) == lib.BC_E_TRUNCATED:
@@ -549,9 +553,10 @@ def find_bound(port: int, known: Sequence[int]) -> BoundScan:
     )
 
 
-def read_process(pid: int) -> ProcessFacts | None:
+def read_process(pid: int, *, brief: bool = False) -> ProcessFacts | None:
     """Describe one process; None when there is none with that pid."""
     arrays = _OwnerArrays()
+    arrays.owners.brief = brief
     status = lib.bc_read_process(pid, arrays.owners)
     while status == lib.BC_E_TRUNCATED:
         arrays.grow()
@@ -559,9 +564,15 @@ def read_process(pid: int) -> ProcessFacts | None:
     return arrays.scan().processes[0] if status == lib.BC_OK else None
 
 
-def read_ancestors(pid: int, most: int) -> tuple[ProcessFacts, ...]:
-    """Describe a process and those above it, briefly (see bindcheck.h), it first."""
+def read_ancestors(
+    pid: int, most: int, *, brief: bool = False
+) -> tuple[ProcessFacts, ...]:
+    """Describe a process and those above it (see bindcheck.h), it first.
+
+    `brief`: without their command lines too.
+    """
     arrays = _OwnerArrays()
+    arrays.owners.brief = brief
     while lib.bc_read_ancestors(pid, most, arrays.owners) == lib.BC_E_TRUNCATED:
         arrays.grow()
     return arrays.scan().processes

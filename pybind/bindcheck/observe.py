@@ -31,6 +31,7 @@ from bindcheck.model import (
     Snapshot,
     Socket,
 )
+from bindcheck.patience import UnansweredError, in_time
 from bindcheck.port_users import kernel_ports, socket_units
 from bindcheck.processes import (
     describe_process,
@@ -51,6 +52,7 @@ from bindcheck.rules.ownership import (
     is_service_manager,
     owner_of,
 )
+from bindcheck.walks import leave_alone
 from bindcheck.words import (
     Domain,
     Family,
@@ -68,6 +70,8 @@ if TYPE_CHECKING:
 
 
 CAP_NET_ADMIN = 12
+# A million descriptors are read in a second.
+_PATIENCE_SECONDS = 3.0
 _WINSOCK = {
     "EACCES": 10013,
     "EINVAL": 10022,
@@ -98,6 +102,7 @@ class Observer:
         self._cgroups: dict[int | None, str | None] = {}
         self._users: dict[int | None, str | None] = {}
         self._kernel_ports: tuple[KernelPort, ...] | None = None
+        self._brief = False
         self.unmapped_uid = unmapped_uid(self.facts)
 
     def look(
@@ -288,9 +293,9 @@ class Observer:
         known = {row.inode for row in snapshot.sockets if row.owner is not NO_OWNER}
         if not inodes - known:
             return snapshot
-        scan = without_borrowers(native.find_owners(sorted(inodes)))
         self._kernel_ports = None
-        found = _name_hidden(self._owned(snapshot.sockets, inodes, scan))
+        scan, owned_rows = self._find_holders(snapshot.sockets, inodes)
+        found = _name_hidden(owned_rows)
         rows = []
         for row in snapshot.sockets:
             owned = found.get(id(row), row)
@@ -305,6 +310,24 @@ class Observer:
             limits=limits,
             foreign_pids=not pids_are_ours(),
         )
+
+    def _find_holders(
+        self, sockets: Sequence[Socket], inodes: set[int]
+    ) -> tuple[native.Scan, dict[int, Socket]]:
+        """Look who has these inodes; without command lines once one does not come."""
+
+        def find() -> tuple[native.Scan, dict[int, Socket]]:
+            scan = native.find_owners(sorted(inodes), brief=self._brief)
+            scan = without_borrowers(scan)
+            return scan, self._owned(sockets, inodes, scan)
+
+        if self.facts.system == System.LINUX and not self._brief:
+            try:
+                return in_time(find, _PATIENCE_SECONDS)
+            except UnansweredError:
+                leave_alone()
+                self._brief = True
+        return find()
 
     def with_bound_sockets(
         self, snapshot: Snapshot, protocol: Protocol, port: int
@@ -377,7 +400,11 @@ class Observer:
         described = {
             pid: self._without_unmapped_user(
                 describe_process(
-                    one, self.facts, known, user=self._name_of_user(one.uid)
+                    one,
+                    self.facts,
+                    known,
+                    user=self._name_of_user(one.uid),
+                    brief=self._brief,
                 )
             )
             for pid, one in facts.items()
@@ -530,6 +557,14 @@ class Observer:
             text = f"{what} cannot be read here"
             return [Notice(code="no-process-table", text=text)]
         limits = []
+        if self._brief:
+            limits.append(
+                Notice(
+                    code="commands-unread",
+                    text="some process does not let its command line be read "
+                    f"(for {_PATIENCE_SECONDS:.0f} s): no command lines were read",
+                )
+            )
         limits += self._unread(scan)
         if self.facts.system == System.LINUX and not sees_other_users():
             limits.append(

@@ -49,15 +49,18 @@ def describe_process(
     facts: native.ProcessFacts,
     machine: Facts,
     known: dict[int, tuple[native.ProcessFacts, ...]],
+    *,
     user: str | None,
+    brief: bool = False,
 ) -> Process:
     """Turn what the system says of a process into a Process, without descriptors.
 
     `known` keeps the processes above it: those of a prefork server are the same.
+    `brief`: without reading what a process could make us wait for.
     """
     command = tuple(decode(one) for one in facts.command)
     folder = decode(facts.folder) or None
-    above = list(_ancestors(facts, known))
+    above = list(_ancestors(facts, known, brief=brief))
     return Process(
         pid=facts.pid,
         start_id=facts.start_ticks,
@@ -79,7 +82,7 @@ def describe_process(
         other_pid_namespace=None not in (facts.pid_namespace, machine.pid_namespace)
         and facts.pid_namespace != machine.pid_namespace,
         inner_pid=facts.inner_pid,
-        environment=_environment(facts),
+        environment=() if brief else _environment(facts),
     )
 
 
@@ -101,11 +104,16 @@ def with_descriptors(process: Process, holders: Sequence[native.Holder]) -> Proc
 
 
 def _ancestors(
-    facts: native.ProcessFacts, known: dict[int, tuple[native.ProcessFacts, ...]]
+    facts: native.ProcessFacts,
+    known: dict[int, tuple[native.ProcessFacts, ...]],
+    *,
+    brief: bool,
 ) -> Iterator[native.ProcessFacts]:
     """The processes above one, parent first, pid 1 last; bounded."""
     if facts.parent not in known:
-        known[facts.parent] = native.read_ancestors(facts.parent, _MOST_ANCESTORS)
+        known[facts.parent] = native.read_ancestors(
+            facts.parent, _MOST_ANCESTORS, brief=brief
+        )
     for parent in known[facts.parent]:
         if parent.start_ticks > facts.start_ticks:
             return  # a reused pid
@@ -142,7 +150,9 @@ def _environment(facts: native.ProcessFacts) -> tuple[tuple[str, str], ...]:
     )
     if not found:
         return ()
-    again = native.read_process(facts.pid)  # the pid may be another's meanwhile
+    again = native.read_process(
+        facts.pid, brief=True
+    )  # the pid may be another's meanwhile
     same = again is not None and again.start_ticks == facts.start_ticks
     return found if same else ()
 

@@ -117,7 +117,7 @@ class Signalled:
             known = self.process.started
             return known is not None and abs(started - known) < 0.001
         else:  # noqa: RET505 - type checkers leave the other system's branch out
-            facts = native.read_process(self.process.pid)
+            facts = native.read_process(self.process.pid, brief=True)
             return facts is not None and facts.start_ticks == self.process.start_id
 
 
@@ -139,7 +139,7 @@ def _parent_of(pid: int) -> int:
         except psutil.Error:
             return 0
     else:
-        facts = native.read_process(pid)
+        facts = native.read_process(pid, brief=True)
         return 0 if facts is None else facts.parent
 
 

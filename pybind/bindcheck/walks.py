@@ -26,6 +26,11 @@ class _Turn:
 _turn = _Turn()
 
 
+def leave_alone() -> None:
+    """The walk that goes on does not come back: others need not wait for it."""
+    _turn.renew()
+
+
 def one_at_a_time() -> RLock:
     """What a walk is made under; a signal handler of the same thread may walk too."""
     return _turn.lock

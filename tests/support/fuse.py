@@ -1,6 +1,7 @@
 """A file system of one file whose contents never come, until they are let go.
 
-Whoever needs a page of the file waits in the kernel. Spoken to the kernel directly
+Whoever needs a page of the file waits in the kernel; once the server is mute, whoever
+asks anything of it does. Spoken to the kernel directly
 (include/uapi/linux/fuse.h), so that no library is needed.
 """
 
@@ -19,21 +20,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOOKUP, FORGET, GETATTR, OPEN, READ = 1, 2, 3, 14, 15
-RELEASE, INIT, BATCH_FORGET = 18, 26, 42
+RELEASE, FLUSH, INIT, INTERRUPT, BATCH_FORGET = 18, 25, 26, 36, 42
 ROOT, FILE, SIZE = 1, 2, 4096
-_MNT_DETACH = 2
+_UNANSWERED = (FORGET, INTERRUPT, BATCH_FORGET)
+# What a program that ends asks is answered, or it would not end.
+_ALWAYS = (INIT, FLUSH, RELEASE)
+_MNT_FORCE, _MNT_DETACH = 1, 2
 
 
 class Stuck:
-    """The mounted file system; `reads` is released when a reader waits."""
+    """The mounted file system; `waiting` is released when somebody waits."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "file"
         self.waiting = threading.Semaphore(0)
-        self._held: list[int] = []
+        self.mute = False
+        self._held: list[tuple[int, int]] = []
         self._handle = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
         libc = ctypes.CDLL(None, use_errno=True)
         options = f"fd={self._handle},rootmode=40000,user_id=0,group_id=0"
+        options += ",allow_other"
         arguments = (b"stuck", bytes(folder), b"fuse", 0, options.encode())
         if libc.mount(*arguments) != 0:
             os.close(self._handle)
@@ -43,12 +49,16 @@ class Stuck:
 
     def let_go(self) -> None:
         """Answer those who wait."""
+        self.mute = False
         while self._held:
-            self._answer(self._held.pop(), 0, bytes(SIZE))
+            unique, kind = self._held.pop()
+            error = 0 if kind == READ else errno.EIO
+            with contextlib.suppress(OSError):  # who asked was killed
+                self._answer(unique, error, b"" if error else bytes(SIZE))
 
     def close(self, folder: Path) -> None:
         self.let_go()
-        ctypes.CDLL(None).umount2(bytes(folder), _MNT_DETACH)
+        ctypes.CDLL(None).umount2(bytes(folder), _MNT_FORCE | _MNT_DETACH)
         os.close(self._handle)
 
     def _serve(self) -> None:
@@ -58,10 +68,10 @@ class Stuck:
             except OSError:
                 return
             _, kind, unique, node = struct.unpack_from("=IIQQ", request)
-            if kind in (FORGET, BATCH_FORGET):
+            if kind in _UNANSWERED:
                 continue
-            if kind == READ:
-                self._held.append(unique)
+            if kind == READ or (self.mute and kind not in _ALWAYS):
+                self._held.append((unique, kind))
                 self.waiting.release()
                 continue
             with contextlib.suppress(OSError):
@@ -76,9 +86,9 @@ def _answers(kind: int, node: int) -> tuple[int, bytes]:
     if kind == INIT:
         return 0, struct.pack("=IIIIHHIIHHI28x", 7, 31, 0, 0, 1, 1, 4096, 1, 1, 0, 0)
     if kind == LOOKUP:
-        return 0, struct.pack("=QQQQII", FILE, 0, 60, 60, 0, 0) + _attributes(FILE)
+        return 0, struct.pack("=QQQQII", FILE, 0, 0, 0, 0, 0) + _attributes(FILE)
     if kind == GETATTR:
-        return 0, struct.pack("=QII", 60, 0, 0) + _attributes(node)
+        return 0, struct.pack("=QII", 0, 0, 0) + _attributes(node)
     if kind == OPEN:
         return 0, bytes(16)
     return (0 if kind == RELEASE else errno.ENOSYS), b""

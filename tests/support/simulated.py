@@ -299,10 +299,12 @@ class Simulated:
             )
         return NativeCode(domain=domain, code=code, name=name, message=message)
 
-    def read_process(self, pid: int) -> native.ProcessFacts | None:
+    def read_process(self, pid: int, **_: bool) -> native.ProcessFacts | None:
         return next((self._facts(one) for one in self.programs if one.pid == pid), None)
 
-    def read_ancestors(self, pid: int, most: int) -> tuple[native.ProcessFacts, ...]:
+    def read_ancestors(
+        self, pid: int, most: int, **_: bool
+    ) -> tuple[native.ProcessFacts, ...]:
         found: list[native.ProcessFacts] = []
         one = self.read_process(pid)
         while one is not None and len(found) < most:
@@ -310,7 +312,7 @@ class Simulated:
             one = self.read_process(one.parent)
         return tuple(found)
 
-    def find_owners(self, inodes: list[int]) -> native.Scan:
+    def find_owners(self, inodes: list[int], **_: bool) -> native.Scan:
         holders, pids = [], set()
         for index, one in enumerate(self.held):
             if index + 1 not in inodes:

@@ -71,9 +71,14 @@ def _standard_input() -> str:
     if sys.stdin is None:
         raise UsageError("explain -: standard input is closed")
     try:
-        return sys.stdin.buffer.read(_LONGEST).decode("utf-8", "replace")
+        text = sys.stdin.buffer.read(_LONGEST + 1)
     except OSError as error:
         raise UsageError(f"explain -: {error.strerror}") from None
+    if len(text) > _LONGEST:
+        sys.stderr.write(
+            f"bindcheck: only the first {_LONGEST} bytes of standard input were read\n"
+        )
+    return text[:_LONGEST].decode("utf-8", "replace")
 
 
 def _written(found: ErrorText) -> str:

@@ -52,7 +52,7 @@ def engine_of_mounts(mountinfo: bytes) -> str | None:
 
 def _mounts(mountinfo: bytes) -> Iterator[tuple[bytes, bytes, bytes, bytes]]:
     """Root within its file system, place, type and the file system's own options."""
-    for line in mountinfo.splitlines():
+    for line in mountinfo.split(b"\n"):
         before, _, after = line.partition(b" - ")
         fields, rest = before.split(b" "), after.split(b" ")
         if len(fields) > 4 and len(rest) > 2:

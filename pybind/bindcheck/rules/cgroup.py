@@ -80,7 +80,7 @@ def container_of(path: str | None) -> tuple[str, str] | None:
 def path_of(text: bytes) -> str | None:
     """The path in /proc/PID/cgroup: of version 2, else of systemd's own hierarchy."""
     found = None
-    for line in text.decode("utf-8", "backslashreplace").splitlines():
+    for line in text.decode("utf-8", "backslashreplace").split("\n"):
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if number == "0" and path not in ("", "/"):

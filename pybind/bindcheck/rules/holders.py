@@ -106,10 +106,19 @@ def blockers(
     """
     who = asker(target, options, snapshot)
     beside = Neighbourhood(target, options, snapshot, who, heard)
-    rows = [
-        (row, blocks if row.collision.certain else Blocks.POSSIBLY)
+    met = [
+        (row, beside.conflicts(row.socket))
         for row in overlapping(target, options, snapshot)
-        if (blocks := beside.conflicts(row.socket)) is not None
+    ]
+    # udp_lib_lport_inuse stops at the first holder that shares by SO_REUSEPORT: whether
+    # that stands before one which does not only the kernel knows.
+    twin = target.protocol.type is SocketType.DATAGRAM and who.reuse_port
+    twin = twin and any(row.socket.reuse_port and blocks is None for row, blocks in met)
+    sure = failed or not twin
+    rows = [
+        (row, blocks if row.collision.certain and sure else Blocks.POSSIBLY)
+        for row, blocks in met
+        if blocks is not None
     ]
     neighbours = Neighbours.of(snapshot.sockets)
     groups: dict[tuple[object, ...], list[tuple[Overlapping, Blocks]]] = {}

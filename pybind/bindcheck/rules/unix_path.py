@@ -108,6 +108,8 @@ def decide(
     elif attempt.error is not None:
         causes = (_refused(attempt, snapshot),)
     verdict = Verdict.BINDABLE if attempt.ok or came_free else Verdict.BLOCKED
+    if attempt.ok is None:
+        verdict = Verdict.UNKNOWN
     if came_free:
         verdict = Verdict.TRANSIENT
     elif attempt.ok is None or is_our_own_limit(attempt):

@@ -172,7 +172,7 @@ def _filesystem(snapshot: Snapshot) -> str:
     facts = snapshot.path
     if facts is None or facts.mount_point is None:
         return "the filesystem"
-    return f"{sanitize(facts.mount_point)} ({facts.filesystem})"
+    return f"{sanitize(facts.mount_point)} ({sanitize(facts.filesystem or '')})"
 
 
 def _permissions(_: Diagnosis, snapshot: Snapshot) -> list[str]:

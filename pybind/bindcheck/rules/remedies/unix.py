@@ -19,13 +19,22 @@ def _remove(text: str, diagnosis: Diagnosis, snapshot: Snapshot) -> Remedy:
     facts = snapshot.path
     command: tuple[str, ...] | None
     command = ("rm", "--", path) if path[:1] == "-" else ("rm", path)
-    if not is_plain(path) or (facts is not None and facts.read_only):
+    typed = _can_be_typed(path, diagnosis)
+    if not typed or (facts is not None and facts.read_only):
         command = None
         text = text or "remove the file"
     elif facts is not None and facts.removable is False:
         command = None if is_confined_root(snapshot) else as_root(snapshot, *command)
         text = text or "remove the file" if command is None else text
     return Remedy(action="remove-file", text=text, command=command)
+
+
+def _can_be_typed(text: str, diagnosis: Diagnosis) -> bool:
+    """Whether a text is how the path, or its beginning, is typed.
+
+    Bytes that are no UTF-8 are shown as what would name another file.
+    """
+    return is_plain(text) and diagnosis.target.packed.startswith(text.encode())
 
 
 def _held(
@@ -38,7 +47,11 @@ def _held(
     )
     path = diagnosis.target.path or ""
     hidden = not any(blocker.owner.processes for blocker in blockers)
-    if hidden and snapshot.facts.system == System.DARWIN and is_plain(path):
+    if (
+        hidden
+        and snapshot.facts.system == System.DARWIN
+        and _can_be_typed(path, diagnosis)
+    ):
         command = as_root(snapshot, "lsof", path)
         return [Remedy(action="see-holder", text="see who has it", command=command)]
     if snapshot.path is not None and any(one.command for one in found):
@@ -72,9 +85,11 @@ def _path_exists(*_: object) -> list[Remedy]:
     ]
 
 
-def _missing(_: Sequence[Blocker], __: Diagnosis, snapshot: Snapshot) -> list[Remedy]:
+def _missing(
+    _: Sequence[Blocker], diagnosis: Diagnosis, snapshot: Snapshot
+) -> list[Remedy]:
     facts = snapshot.path
-    if facts is None or not is_plain(facts.directory):
+    if facts is None or not _can_be_typed(facts.directory, diagnosis):
         return [_folders(snapshot)]
     dashes = ("--",) if facts.directory.startswith("-") else ()
     command: tuple[str, ...] = ("mkdir", "-p", *dashes, facts.directory)
