@@ -15,7 +15,16 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from bindcheck import darwin, machine, names, native, observe, options, processes
+from bindcheck import (
+    darwin,
+    machine,
+    names,
+    native,
+    observe,
+    options,
+    owner_lookup,
+    processes,
+)
 from bindcheck.model import (
     Attempt,
     Confinement,
@@ -178,14 +187,15 @@ class Simulated:
             monkeypatch.setattr(module, "kernel_release", self.release)
         monkeypatch.setattr(observe, "boot_id", lambda: None)
         monkeypatch.setattr(observe, "reserved_ports", lambda: ())
-        monkeypatch.setattr(observe, "user_name", self._user_name)
+        for module in (observe, owner_lookup):
+            monkeypatch.setattr(module, "user_name", self._user_name)
         monkeypatch.setattr(processes, "user_name", self._user_name)
         monkeypatch.setattr(darwin, "user_name", self._user_name)
         monkeypatch.setattr(observe, "ipv6_disabled_on", lambda: ())
         monkeypatch.setattr(observe, "own_status", dict)
         monkeypatch.setattr(observe, "own_cgroup", lambda: None)
         monkeypatch.setattr(observe, "cgroup_mount", lambda: None)
-        monkeypatch.setattr(observe, "kernel_ports", lambda: ())
+        monkeypatch.setattr(owner_lookup, "kernel_ports", lambda: ())
         monkeypatch.setattr(observe, "read_line", lambda _: None)
         monkeypatch.setattr(processes, "_boot_time", lambda: 0.0)
         monkeypatch.setattr(

@@ -1,0 +1,356 @@
+"""Who has the rows of the tables: holders from the system, as owners of the model.
+
+One for each report: what it has learnt of users and cgroups is not asked again.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from bindcheck import native
+from bindcheck.borrowers import without_borrowers
+from bindcheck.cgroups import cgroup_path
+from bindcheck.model import NO_OWNER, KernelPort, Notice, Process, Socket
+from bindcheck.patience import UnansweredError, in_time
+from bindcheck.port_users import kernel_ports, socket_units
+from bindcheck.processes import (
+    describe_process,
+    pids_are_ours,
+    sees_other_users,
+    unmapped_uid,
+    user_name,
+    with_descriptors,
+)
+from bindcheck.records import replace
+from bindcheck.rules.cgroup import path_of, socket_unit_of
+from bindcheck.rules.holders import covering_listener
+from bindcheck.rules.ownership import (
+    INITIAL_PID_NAMESPACE,
+    INITIAL_USER_NAMESPACE,
+    Asking,
+    asking_first,
+    is_service_manager,
+    owner_of,
+)
+from bindcheck.walks import leave_alone
+from bindcheck.words import OwnerKind, Protocol, State, System
+
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bindcheck.model import Facts, Owner, Snapshot
+
+# A million descriptors are read in a second.
+_PATIENCE_SECONDS = 3.0
+
+
+class OwnerLookup:
+    """Looks up owners; every look at who has a socket is a fresh one."""
+
+    def __init__(self, facts: Facts, asking: Asking | None) -> None:
+        self.facts = facts
+        self.asking = asking
+        self._cgroups: dict[int | None, str | None] = {}
+        self._users: dict[int | None, str | None] = {}
+        self._kernel_ports: tuple[KernelPort, ...] | None = None
+        self._brief = False
+        self._is_elsewhere = facts.system in (System.DARWIN, System.WINDOWS)
+        self.unmapped_uid = unmapped_uid(facts)
+
+    def with_holders(self, snapshot: Snapshot, wanted: tuple[Socket, ...]) -> Snapshot:
+        """Look who has a descriptor of the `wanted` rows."""
+        inodes = {row.inode for row in wanted if row.inode}
+        # A row that waits to be accepted belongs to its listener.
+        listeners: dict[int, list[Socket]] = {}
+        for row in snapshot.sockets:
+            if row.state is State.LISTEN:
+                listeners.setdefault(row.local.port, []).append(row)
+        # By the row's identity: that of the fields takes longer than all the rest.
+        accepting = {
+            id(row): listener
+            for row in wanted
+            if _waits_for_accept(row)
+            and (listener := covering_listener(row, listeners.get(row.local.port, ())))
+            is not None
+        }
+        inodes |= {listener.inode for listener in accepting.values()}
+        known = {row.inode for row in snapshot.sockets if row.owner is not NO_OWNER}
+        if not inodes - known:
+            return snapshot
+        self._kernel_ports = None
+        scan, owned_rows = self._find_holders(snapshot.sockets, inodes)
+        found = _name_hidden(owned_rows)
+        rows = []
+        for row in snapshot.sockets:
+            owned = found.get(id(row), row)
+            listener = accepting.get(id(row))
+            if listener is not None and id(listener) in found:
+                owned = replace(row, owner=found[id(listener)].owner)
+            rows.append(owned)
+        limits = (*snapshot.limits, *self._owner_limits(scan))
+        return replace(
+            snapshot,
+            sockets=tuple(rows),
+            limits=limits,
+            foreign_pids=not pids_are_ours(),
+        )
+
+    def _find_holders(
+        self, sockets: Sequence[Socket], inodes: set[int]
+    ) -> tuple[native.Scan, dict[int, Socket]]:
+        """Look who has these inodes; without command lines once one does not come."""
+
+        def find() -> tuple[native.Scan, dict[int, Socket]]:
+            scan = native.find_owners(sorted(inodes), brief=self._brief)
+            scan = without_borrowers(scan)
+            return scan, self._owned(sockets, inodes, scan)
+
+        if self.facts.system == System.LINUX and not self._brief:
+            try:
+                return in_time(find, _PATIENCE_SECONDS)
+            except UnansweredError:
+                leave_alone()
+                self._brief = True
+        return find()
+
+    def _owned(
+        self, sockets: Sequence[Socket], inodes: set[int], scan: native.Scan
+    ) -> dict[int, Socket]:
+        """The rows with these inodes, each with its owner; by the row's id().
+
+        Not by inode: the subflows of an MPTCP connection are several with one.
+        """
+        holders: dict[int, list[native.Holder]] = {}
+        for one in scan.holders:
+            holders.setdefault(one.inode, []).append(one)
+        facts = {one.pid: one for one in scan.processes}
+        known: dict[int, tuple[native.ProcessFacts, ...]] = {}
+        # Once each: a process may have thousands of these sockets.
+        described = {
+            pid: self._without_unmapped_user(
+                describe_process(
+                    one,
+                    self.facts,
+                    known,
+                    user=self.name_of_user(one.uid),
+                    brief=self._brief,
+                )
+            )
+            for pid, one in facts.items()
+        }
+        cgroups = {pid: path_of(one.cgroup) for pid, one in facts.items()}
+        everything_readable = (
+            scan.available
+            and scan.unreadable == 0
+            and not scan.exhausted
+            and self.facts.pid_namespace == INITIAL_PID_NAMESPACE
+            and sees_other_users()
+        )
+        judge = partial(
+            self._owner,
+            cgroups=cgroups,
+            everything_readable=everything_readable,
+            alike={},
+        )
+        return {
+            id(row): self._with_owner(row, holders.get(row.inode, []), described, judge)
+            for row in sockets
+            if row.inode in inodes
+        }
+
+    def _with_owner(
+        self,
+        row: Socket,
+        holders: Sequence[native.Holder],
+        described: Mapping[int, Process],
+        judge: Callable[[Socket, tuple[Process, ...]], Owner],
+    ) -> Socket:
+        by_pid: dict[int, list[native.Holder]] = {}
+        for one in holders:
+            by_pid.setdefault(one.pid, []).append(one)
+        having = [
+            with_descriptors(described[pid], of_it)
+            for pid, of_it in by_pid.items()
+            if pid in described
+        ]
+        processes = tuple(sorted(having, key=lambda one: (one.start_id or 0, one.pid)))
+        read = next((one for one in holders if one.reuse_address is not None), None)
+        is_mptcp = any(one.protocol.startswith("MPTCP") for one in holders)
+        return replace(
+            row,
+            owner=judge(row, processes),
+            protocol=Protocol.MPTCP if is_mptcp else row.protocol,
+            device=row.device or (read.device or 0 if read else 0),
+            reuse_address=read.reuse_address if read else row.reuse_address,
+            reuse_port=read.reuse_port if read else row.reuse_port,
+            v6only=row.v6only if row.v6only is not None or not read else read.v6only,
+        )
+
+    def _owner(
+        self,
+        row: Socket,
+        processes: tuple[Process, ...],
+        *,
+        cgroups: Mapping[int, str | None],
+        everything_readable: bool,
+        alike: dict[tuple[object, ...], Owner],
+    ) -> Owner:
+        """The owner of a row; `alike` keeps those of rows that differ in nothing else."""
+        cgroup = None
+        if not self._is_elsewhere:
+            cgroup = self._cgroup_of(row, processes, cgroups)
+        managed = any(is_service_manager(one) for one in processes)
+        key = (row.state, row.uid, cgroup, *map(_without_descriptors, processes))
+        if processes and not managed and key in alike:
+            return replace(alike[key], processes=asking_first(processes, self.asking))
+        owner = owner_of(
+            row,
+            processes,
+            everything_readable=everything_readable,
+            cgroup=cgroup,
+            user=self.name_of_user(row.uid),
+            asking=self.asking,
+            unmapped_uid=self.unmapped_uid,
+            kernel_ports=() if processes else self._ports_of_the_kernel(),
+            socket_units=socket_units(row) if managed else (),
+        )
+        if processes and not managed:
+            alike[key] = owner
+        return owner
+
+    def _cgroup_of(
+        self,
+        row: Socket,
+        processes: Sequence[Process],
+        cgroups: Mapping[int, str | None],
+    ) -> str | None:
+        """The cgroup of the holder; of a socket that systemd has, where it was made."""
+        if not processes:
+            return self._cgroup_path(row.cgroup_id)
+        if is_service_manager(processes[0]):
+            made_in = self._cgroup_path(row.cgroup_id)
+            if socket_unit_of(made_in) is not None:
+                return made_in
+        return cgroups[processes[0].pid]
+
+    def _without_unmapped_user(self, process: Process) -> Process:
+        if process.uid is None or process.uid != self.unmapped_uid:
+            return process
+        return replace(process, uid=None, user=None)
+
+    def _ports_of_the_kernel(self) -> tuple[KernelPort, ...]:
+        """Read once for a look, and only where nobody has a row."""
+        if self._kernel_ports is None:
+            self._kernel_ports = kernel_ports()
+        return self._kernel_ports
+
+    def name_of_user(self, uid: int | None) -> str | None:
+        """Remember names: looking one up reads a file."""
+        if uid not in self._users:
+            self._users[uid] = user_name(uid)
+        return self._users[uid]
+
+    def _cgroup_path(self, identifier: int | None) -> str | None:
+        """Remember paths: many hidden sockets are of one cgroup."""
+        if identifier not in self._cgroups:
+            self._cgroups[identifier] = cgroup_path(identifier)
+        return self._cgroups[identifier]
+
+    def _unreadable(self, count: int, seen: int) -> Notice:
+        who = user_name(self.facts.euid) or f"uid {self.facts.euid}"
+        if self.facts.user_namespace not in (None, INITIAL_USER_NAMESPACE):
+            who += " of this user namespace"
+        text = f"{count} of {seen} processes cannot be read by {who}"
+        return Notice(code="processes-unreadable", text=text)
+
+    def unread(self, scan: native.Scan | native.BoundScan) -> list[Notice]:
+        """Say why processes could not be looked at, where that is so."""
+        if scan.exhausted:
+            text = (
+                "bindcheck itself may open no more files (RLIMIT_NOFILE, ulimit -n): "
+            )
+            if scan.unreadable:
+                text += f"{scan.unreadable} of {scan.seen} processes were not looked at"
+            else:
+                text += "not everything was looked at"
+            return [Notice(code="descriptors-exhausted", text=text)]
+        if scan.unreadable:
+            return [self._unreadable(scan.unreadable, scan.seen)]
+        return []
+
+    def _owner_limits(self, scan: native.Scan) -> list[Notice]:
+        if not scan.available and not scan.exhausted:
+            what = "/proc"
+            if self.facts.system == System.DARWIN:
+                what = "the list of processes"
+            text = f"{what} cannot be read here"
+            return [Notice(code="no-process-table", text=text)]
+        limits = []
+        if self._brief:
+            limits.append(
+                Notice(
+                    code="commands-unread",
+                    text="some process does not let its command line be read "
+                    f"(for {_PATIENCE_SECONDS:.0f} s): no command lines were read",
+                )
+            )
+        limits += self.unread(scan)
+        if self.facts.system == System.LINUX and not sees_other_users():
+            limits.append(
+                Notice(
+                    code="processes-invisible",
+                    text="/proc shows no processes of other users here (hidepid)",
+                )
+            )
+        if self.facts.pid_namespace not in (None, INITIAL_PID_NAMESPACE):
+            limits.append(
+                Notice(
+                    code="pid-namespace",
+                    text="processes outside of this pid namespace (container) "
+                    "cannot be seen",
+                )
+            )
+        return limits
+
+
+def _without_descriptors(process: Process) -> tuple[object, ...]:
+    """What of a holder differs between its sockets and tells something of the owner.
+
+    Of those that socket activation gave it the numbers tell it (sd_listen_fds(3)).
+    """
+    numbers = process.fds if process.environment else None
+    return (
+        *(process.pid, process.thread, process.registered),
+        *(process.close_on_exec, process.serves, numbers),
+    )
+
+
+def _name_hidden(found: Mapping[int, Socket]) -> dict[int, Socket]:
+    """Tell MPTCP from TCP where no descriptor could be asked."""
+    unnamed = {
+        key: owned
+        for key, owned in found.items()
+        if owned.protocol is Protocol.TCP
+        and owned.state is not State.CLOSE
+        and owned.owner.kind is not OwnerKind.PROCESS
+    }
+    if not unnamed:
+        return dict(found)
+    ports = {owned.local.port for owned in unnamed.values()}
+    port = ports.pop() if len(ports) == 1 else 0
+    mptcp = {row.inode for row in native.list_sockets(Protocol.MPTCP, port).sockets}
+    return {
+        key: replace(owned, protocol=Protocol.MPTCP)
+        if key in unnamed and owned.inode in mptcp
+        else owned
+        for key, owned in found.items()
+    }
+
+
+def _waits_for_accept(row: Socket) -> bool:
+    return (
+        not row.inode
+        and row.state in (State.ESTABLISHED, State.CLOSE_WAIT)
+        and row.owner is NO_OWNER
+    )
