@@ -53,6 +53,9 @@ static void add_file(bc_owners *owners, int process, const char *path, uint32_t 
 {
     char bytes[SMALL_FILE];
     ssize_t length = bc__read_file(process, path, bytes, sizeof bytes);
+    if (length < 0 && (errno == EMFILE || errno == ENFILE)) {
+        owners->exhausted = 1;
+    }
     add_text(owners, bytes, length > 0 ? (size_t)length : 0, offset, stored);
 }
 

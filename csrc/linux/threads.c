@@ -30,9 +30,12 @@ DIR *bc__open_threads(int folder, const char *path)
     struct stat file;
     DIR *directory = NULL;
     int tasks = -1;
-    errno = 0;
+    if (fstatat(folder, path, &file, 0) != 0) {
+        return NULL;
+    }
     /* Most processes have one thread: for them this is all. */
-    if (fstatat(folder, path, &file, 0) != 0 || file.st_nlink <= LINKS_OF_ONE) {
+    if (file.st_nlink <= LINKS_OF_ONE) {
+        errno = 0;
         return NULL;
     }
     tasks = openat(folder, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -41,7 +44,9 @@ DIR *bc__open_threads(int folder, const char *path)
     }
     directory = fdopendir(tasks);
     if (directory == NULL) {
+        int error = errno;
         (void)close(tasks);
+        errno = error;
     }
     return directory;
 }
