@@ -80,7 +80,7 @@ int bc__hides_something(bc__scan *scan, int error)
 void bc__remember(bc__scan *scan, const bc__descriptor *descriptor)
 {
     size_t count = scan->known != NULL ? atomic_load(&scan->known->count) : 0;
-    if (scan->known == NULL || descriptor->fd < 0 || count == BC__MOST_KNOWN) {
+    if (scan->known == NULL || descriptor->fd < 0 || count >= BC__MOST_KNOWN) {
         return;
     }
     for (size_t i = 0; i < count; i++) {
