@@ -31,7 +31,7 @@ PLACES = (
     "fstatat /proc/{pid}/fd",
     "openat /proc/{pid}/fd",
     "getdents64 /proc/{pid}/fd",
-    "fstatat /proc/{pid}/fd/{fd}",
+    "readlinkat /proc/{pid}/fd/{fd}",
     "openat /proc/{pid}/fd/..",
     "openat /proc/{pid}/stat",
     "openat /proc/{pid}/fdinfo/{fd}",
@@ -114,7 +114,7 @@ def test_holder_that_closes(holder: Holder, place: str) -> None:
         assert found["blockers"] == []
         return
     # What was found before it was closed was true then.
-    assert PLACES.index(place) > PLACES.index("fstatat /proc/{pid}/fd/{fd}")
+    assert PLACES.index(place) > PLACES.index("readlinkat /proc/{pid}/fd/{fd}")
     (blocker,) = found["blockers"]
     assert [one["pid"] for one in blocker["owner"]["processes"]] == [holder.pid]
 

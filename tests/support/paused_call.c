@@ -2,7 +2,8 @@
  *
  * For LD_PRELOAD: the program stops before its first call PAUSE_AT, tells so by a byte
  * into the descriptor PAUSE_TELL and goes on with one from PAUSE_WAIT. PAUSE_AT is
- * "openat PATH", "fstatat PATH", "getdents64 PATH", "pidfd_open" or "pidfd_getfd".
+ * "openat PATH", "fstatat PATH", "readlinkat PATH", "getdents64 PATH", "pidfd_open" or
+ * "pidfd_getfd".
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -58,6 +59,12 @@ int openat(int folder, const char *path, int flags, ...)
     pause_at_path("openat", folder, path);
     /* The module creates no files: there is no mode. */
     return REAL(openat)(folder, path, flags);
+}
+
+ssize_t readlinkat(int folder, const char *path, char *out, size_t capacity)
+{
+    pause_at_path("readlinkat", folder, path);
+    return REAL(readlinkat)(folder, path, out, capacity);
 }
 
 int fstatat(int folder, const char *path, struct stat *out, int flags)
