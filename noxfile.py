@@ -71,9 +71,11 @@ ABOUT_TEXT = (
 # what measures how much traffic an interpreted processor can carry.
 ANY_KERNEL = (
     *ABOUT_TEXT,
-    *("command", "contract", "decoders", "doctor", "explained", "free", "fuzz_corpus"),
-    *("harmless", "holder_decoders", "hostile_neighbours", "hostile_paths", "leaks"),
-    *("list", "pcblist", "real_servers", "redirections", "restricted_ports", "stop"),
+    *("command", "contract", "decoders", "doctor", "explained", "faults_churn"),
+    *("faults_descriptors", "faults_filters", "faults_memory", "faults_netlink"),
+    *("faults_signals", "faults_vanishing", "free", "fuzz_corpus", "harmless"),
+    *("holder_decoders", "hostile_neighbours", "hostile_paths", "leaks", "list"),
+    *("pcblist", "real_servers", "redirections", "restricted_ports", "stop"),
     *("unanswering", "unix_decoder", "wait_command", "windows_tables"),
 )
 # Hundreds of sockets or addresses for one test.
