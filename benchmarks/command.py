@@ -49,11 +49,10 @@ BASE = {"ss, all": "bindcheck list"}  # all others are compared with "bindcheck"
 
 @dataclass(frozen=True)
 class Spent:
-    """Milliseconds of whole processes, and the most MiB that they had; medians."""
+    """Milliseconds of whole processes, medians."""
 
     wall: float
     processor: float
-    memory: float
 
 
 def main() -> None:
@@ -83,7 +82,6 @@ def measure(load: Load, rounds: int, *names: str) -> dict[str, Spent]:
         name: Spent(
             statistics.median(row[name].wall for row in rows),
             statistics.median(row[name].processor for row in rows),
-            statistics.median(row[name].memory for row in rows),
         )
         for name in there
     }
@@ -97,8 +95,7 @@ def run(line: tuple[str, ...]) -> Spent:
     )
     _, _, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - begun
-    processor = usage.ru_utime + usage.ru_stime
-    return Spent(wall * 1000, processor * 1000, usage.ru_maxrss / 1024)
+    return Spent(wall * 1000, (usage.ru_utime + usage.ru_stime) * 1000)
 
 
 def table(found: dict[str, Spent]) -> str:

@@ -5,9 +5,20 @@ python benchmarks/growth.py
 
 from __future__ import annotations
 
-from command import Spent, measure
-from load import Load, private_network
+import subprocess
+import sys
+from dataclasses import dataclass
 
+from command import Spent, measure
+from load import PORT, Load, loaded, private_network
+
+# The most that it had since it was started: ru_maxrss counts who started it as well.
+MEMORY = (
+    "from bindcheck.cli.main import run\n"
+    f"run(['127.0.0.1:{PORT}'])\n"
+    "for line in open('/proc/self/status'):\n"
+    "    if line.startswith('VmHWM'): print(line)"
+)
 PEERS = ("bindcheck", "ss", "lsof")
 DESCRIPTORS = {
     processes * 50: Load(processes=processes, descriptors=50)
@@ -27,19 +38,38 @@ def main() -> None:
         print(f"\n{axis}\n{table(measured(loads, 5))}")
 
 
-def measured(loads: dict[int, Load], rounds: int) -> dict[int, dict[str, Spent]]:
-    """The times at each size."""
-    return {size: measure(load, rounds, *PEERS) for size, load in loads.items()}
+@dataclass(frozen=True)
+class Size:
+    """What it takes at one size: the times of all, and MiB of ours."""
+
+    times: dict[str, Spent]
+    memory: float
 
 
-def table(found: dict[int, dict[str, Spent]]) -> str:
+def measured(loads: dict[int, Load], rounds: int) -> dict[int, Size]:
+    """What it takes at each size."""
+    return {
+        size: Size(measure(load, rounds, *PEERS), memory(load))
+        for size, load in loads.items()
+    }
+
+
+def memory(load: Load) -> float:
+    """The most MiB that a diagnosis has."""
+    with loaded(load):
+        command = (sys.executable, "-c", MEMORY)
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-2]) / 1024
+
+
+def table(found: dict[int, Size]) -> str:
     """A table in Markdown: wall time, and the memory of ours."""
-    names = list(next(iter(found.values())))
+    names = list(next(iter(found.values())).times)
     head = [*(f"{name}, ms" for name in names), "bindcheck, MiB"]
     lines = [f"| | {' | '.join(head)} |", f"|---:|{'---:|' * len(head)}"]
-    for size, spent in found.items():
-        times = " | ".join(f"{spent[name].wall:.1f}" for name in names)
-        lines.append(f"| {size:,} | {times} | {spent['bindcheck'].memory:.1f} |")
+    for size, one in found.items():
+        times = " | ".join(f"{one.times[name].wall:.1f}" for name in names)
+        lines.append(f"| {size:,} | {times} | {one.memory:.1f} |")
     return "\n".join(lines)
 
 

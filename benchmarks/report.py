@@ -19,7 +19,7 @@ import growth
 from load import private_network
 
 if TYPE_CHECKING:
-    from command import Spent
+    from growth import Size
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 MARK = "<!-- measured -->"
@@ -69,7 +69,7 @@ def machine() -> str:
     )
 
 
-def draw(axis: str, sizes: dict[int, dict[str, Spent]]) -> None:
+def draw(axis: str, sizes: dict[int, Size]) -> None:
     """Plot wall time over size."""
     import matplotlib as mpl
 
@@ -78,8 +78,8 @@ def draw(axis: str, sizes: dict[int, dict[str, Spent]]) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6, 3.5), layout="constrained")
-    for name in next(iter(sizes.values())):
-        times = [spent[name].wall for spent in sizes.values()]
+    for name in next(iter(sizes.values())).times:
+        times = [one.times[name].wall for one in sizes.values()]
         axes.plot(list(sizes), times, marker="o", color=COLOURS[name], label=name)
     axes.set(xlabel=axis, ylabel="ms", xlim=(0, None), ylim=(0, None))
     axes.xaxis.set_major_formatter("{x:,.0f}")
