@@ -76,8 +76,11 @@ def boot_id() -> str | None:
 
 def reserved_ports() -> tuple[tuple[int, int], ...]:
     """Read net.ipv4.ip_local_reserved_ports, such as "8080,9000-9010"."""
+    path = "/proc/sys/net/ipv4/ip_local_reserved_ports"
     try:
-        whole = read_start("/proc/sys/net/ipv4/ip_local_reserved_ports", 1 << 20)
+        whole = read_start(path, 4096)
+        if len(whole) == 4096:
+            whole = read_start(path, 1 << 20)  # in one read: a second one gets nothing
     except OSError:
         return ()
     parts = whole.strip().split(b",")

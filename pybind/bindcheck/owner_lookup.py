@@ -258,7 +258,7 @@ class OwnerLookup:
         return self._cgroups[identifier]
 
     def _unreadable(self, count: int, seen: int) -> Notice:
-        who = user_name(self.facts.euid) or f"uid {self.facts.euid}"
+        who = self.name_of_user(self.facts.euid) or f"uid {self.facts.euid}"
         if self.facts.user_namespace not in (None, INITIAL_USER_NAMESPACE):
             who += " of this user namespace"
         text = f"{count} of {seen} processes cannot be read by {who}"

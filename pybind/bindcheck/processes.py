@@ -138,7 +138,9 @@ def _environment(facts: native.ProcessFacts) -> tuple[tuple[str, str], ...]:
     """Of a process's variables those that tell who started it; never others."""
     try:
         with open(f"/proc/{facts.pid}/environ", "rb", buffering=0) as file:
-            whole = file.read(_MOST_ENVIRONMENT)
+            whole = file.read(16384)  # room for a megabyte takes longer than to read
+            if len(whole) == 16384:
+                whole += file.read(_MOST_ENVIRONMENT)
     except OSError:
         return ()
     if not any(name in whole for name in _TELLING_VARIABLES):
