@@ -61,7 +61,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("points", nargs="*", default=list(POINTS))
     given = parser.parse_args()
-    private_network()
     for name in given.points:
         found = measure(POINTS[name], given.rounds)
         print(f"\n{name}: {POINTS[name].name}\n{table(found)}")
@@ -73,6 +72,7 @@ def measure(load: Load, rounds: int, *names: str) -> dict[str, Spent]:
     there = {name: line for name, line in there.items() if shutil.which(line[0])}
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each start compiles again
     rows = []
+    private_network()  # without what lingers of another load
     with loaded(load):
         for _ in range(rounds + 1):
             refresh(load)

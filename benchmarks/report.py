@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import calls
 import command
 import growth
-from load import private_network
 
 if TYPE_CHECKING:
     from growth import Size
@@ -35,7 +34,6 @@ def main() -> None:
 
     parts = [f"## The machine\n\n{machine()}"]
     parts += [f"## Calls inside a program\n\n{calls.table(calls.measure())}"]
-    private_network()
     for name, load in command.POINTS.items():
         found = command.measure(load, given.rounds)
         parts.append(f"## {name}: {load.name}\n\n{command.table(found)}")
