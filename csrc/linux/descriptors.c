@@ -7,8 +7,8 @@
  * By kcmp(2), once a descriptor of each wanted socket is known: whether another one is
  * the same open file, for a third of what /proc costs. (A socket has one open file,
  * however many descriptors.) A match is looked at through /proc all the same. That
- * nothing matches holds while the known descriptor is that socket, which is asked again
- * when the walk has ended.
+ * nothing matches holds while the known descriptor is that socket, which is asked after
+ * each table: where it is not, the walk begins anew without comparing.
  */
 #include "../internal.h"
 #include "linux.h"
@@ -31,7 +31,8 @@ enum { LISTING_BYTES = 4096, NAME_OFFSET = 19 };
 /* A table that is being looked at. */
 typedef struct {
     bc__scan *scan;
-    int handle; /* of its folder in /proc */
+    int handle;  /* of its folder in /proc */
+    int process; /* of /proc/PID, once it was needed; else -1 */
     int32_t pid, tid;
     size_t size; /* how many descriptors there are; SIZE_MAX: not told */
 } table;
@@ -114,22 +115,22 @@ static void check_known(const bc__scan *scan)
 }
 
 /* Give a descriptor that matched to who asked, with its process. */
-static int report(const table *of, int32_t fd, uint64_t inode)
+static int report(table *of, int32_t fd, uint64_t inode)
 {
-    const char *up = of->tid == of->pid ? ".." : "../../.."; /* of task/TID/fd */
-    bc__descriptor found = {-1, of->pid, of->tid, fd, inode};
-    int status;
-    found.process = openat(of->handle, up, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bc__descriptor found = {of->process, of->pid, of->tid, fd, inode};
+    if (found.process < 0) {
+        const char *up = of->tid == of->pid ? ".." : "../../.."; /* of task/TID/fd */
+        of->process = openat(of->handle, up, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        found.process = of->process;
+    }
     if (found.process < 0) {
         return bc__hides_something(of->scan, errno) ? -1 : 0;
     }
-    status = of->scan->found(of->scan, &found);
-    (void)close(found.process);
-    return status;
+    return of->scan->found(of->scan, &found);
 }
 
 /* Look at one descriptor through /proc. Returns 0, or -1 when it may not be read. */
-static int look_at(const table *of, const char *name)
+static int look_at(table *of, const char *name)
 {
     uint64_t inode = 0;
     int is_socket = bc__socket_at(of->handle, name, &inode);
@@ -160,7 +161,7 @@ static int compare(const table *of, int32_t fd)
 /* Compare the descriptors from 0 on. The lowest free number is the next to be given, so
  * there are few holes at that end; where there are more, listing is cheaper. Returns
  * the number from which on nothing was looked at. */
-static int32_t compare_low(const table *of)
+static int32_t compare_low(table *of)
 {
     size_t there = 0;
     size_t holes = 0;
@@ -186,7 +187,7 @@ static int32_t compare_low(const table *of)
 }
 
 /* List the descriptors from a number on, and look at each. */
-static int look_from(const table *of, int32_t first)
+static int look_from(table *of, int32_t first)
 {
     _Alignas(8) char listing[LISTING_BYTES];
     long length;
@@ -217,7 +218,7 @@ int bc__scan_descriptors(bc__scan *scan, int folder, const char *path, int32_t p
                          int32_t tid)
 {
     int status = -1;
-    table of = {scan, -1, pid, tid, SIZE_MAX};
+    table of = {scan, -1, -1, pid, tid, SIZE_MAX};
 
     if (scan->sized) {
         struct stat entry;
@@ -235,5 +236,8 @@ int bc__scan_descriptors(bc__scan *scan, int folder, const char *path, int32_t p
     }
     status = look_from(&of, compare_low(&of));
     (void)close(of.handle);
+    if (of.process >= 0) {
+        (void)close(of.process);
+    }
     return status;
 }
