@@ -92,7 +92,8 @@ def _with_owners(
     """What is there, with the owners that will be shown."""
     snapshot = _look(observer, arguments, ports)
     wanted = snapshot.sockets
-    if not (ports or arguments.all or arguments.json):
+    connected = any(one.remote is not None for one in wanted)
+    if connected and not (ports or arguments.all or arguments.json):
         rows = judged(wanted, snapshot.facts.ephemeral_range)
         wanted = tuple(row.socket for row in rows if needs_owner(row))
     snapshot = observer.with_owners(snapshot, wanted)
