@@ -240,7 +240,7 @@ typedef struct {
     uint8_t reserved[3];
 } bc_socket;
 
-/* How a listing was made. */
+/* How a listing was made. To be zeroed by the caller, as tries_bound is read. */
 typedef struct {
     bc_error refused; /* why the first choice of source was not used */
     uint8_t source;   /* BC_SOURCE_* */

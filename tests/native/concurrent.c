@@ -92,7 +92,7 @@ static void probe_both(world *of, room *own)
 static void expect_one(world *of, room *own, int32_t protocol, uint16_t port,
                        uint64_t inode, int state)
 {
-    bc_listing listing;
+    bc_listing listing = {.tries_bound = 0};
     size_t count = 0;
     int status = bc_list_sockets(protocol, port, own->sockets, ROWS, &count, &listing);
     EXPECT(of, status == BC_OK && count == 1);

@@ -456,7 +456,7 @@ static void print_address(const bc_endpoint *one)
 static void print_sockets(const char *key, int protocol, uint16_t port)
 {
     static bc_socket rows[ROWS];
-    bc_listing listing;
+    bc_listing listing = {.tries_bound = 0};
     size_t count = 0;
     int status = bc_list_sockets(protocol, port, rows, ROWS, &count, &listing);
     (void)printf("\"%s\": {\"status\": %d, \"source\": %d, \"bound\": %d, ", key,
@@ -493,7 +493,7 @@ static SOCKET hold_inet6(uint16_t *port)
 static void print_room(uint16_t port)
 {
     bc_socket rows[2];
-    bc_listing listing;
+    bc_listing listing = {.tries_bound = 0};
     size_t count = 0;
     int status = bc_list_sockets(BC_PROTOCOL_TCP, port, rows, 0, &count, &listing);
     (void)printf("\"no_room\": [%d, %u], ", status, (unsigned)count);
@@ -559,7 +559,7 @@ static void print_played(const char *what, const char *how)
     /* The process as the tables tell it, which under Wine may be nobody. */
     {
         bc_socket rows[4];
-        bc_listing listing;
+        bc_listing listing = {.tries_bound = 0};
         size_t count = 0;
         (void)bc_list_sockets(BC_PROTOCOL_TCP, play.port, rows, 4, &count, &listing);
         must(count == 1, "one row");
@@ -628,7 +628,7 @@ static void one_round(uint16_t taken, int slow_too)
     bc_endpoint found[4];
     bc_name_request unix_request;
     bc_name_result unix_result;
-    bc_listing listing;
+    bc_listing listing = {.tries_bound = 0};
     bc_error error;
     bc_facts facts;
     size_t count;
