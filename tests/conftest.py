@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,8 @@ def holder(make_holder: Callable[..., Holder]) -> Holder:
 
 def pytest_configure() -> None:
     """What is said to be missing must be: a skip that nobody needs hides a test."""
+    # A shell ignores it for what it starts in the background; the tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for one in expected_to_lack():
         if has(one):
             raise pytest.UsageError(f"BINDCHECK_LACKS names {one!r}, which is here")
