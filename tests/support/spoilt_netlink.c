@@ -59,8 +59,13 @@ static ssize_t spoil(const char *fault, int handle, struct msghdr *message, ssiz
     }
     if (strcmp(fault, "half an attribute") == 0 && is_row) {
         /* The row is whole, the first attribute of it is not: 72 bytes, and 6. */
+        ssize_t length = NLMSG_ALIGN(first->nlmsg_len);
+        ssize_t rest = got > length ? got - length : 0;
         first->nlmsg_len = NLMSG_HDRLEN + 72 + 6;
-        return (ssize_t)first->nlmsg_len;
+        memmove((char *)first + NLMSG_ALIGN(first->nlmsg_len), (char *)first + length,
+                (size_t)rest);
+        return rest > 0 ? NLMSG_ALIGN(first->nlmsg_len) + rest
+                        : (ssize_t)first->nlmsg_len;
     }
     if (strcmp(fault, "long attribute") == 0 && is_row) {
         memset((char *)first + NLMSG_HDRLEN + 72, 0xff, 2);
