@@ -67,16 +67,22 @@ ABOUT_TEXT = (
     *("elsewhere", "elsewhere_situations", "error_text", "explain", "golden", "logs"),
     *("pytest_plugin", "recording", "sanitize", "schema", "servers_twice", "target"),
 )
+# What starts a command for each row of a table, which neither the compiler's flags nor the
+# user's rights change much.
+MANY_COMMANDS = (
+    *("faults_churn", "faults_descriptors", "faults_filters", "faults_memory"),
+    *("faults_signals", "hostile_neighbours"),
+)
 # What every kernel leaves as it is, what starts a program for each line of a table, and
 # what measures how much traffic an interpreted processor can carry.
 ANY_KERNEL = (
     *ABOUT_TEXT,
-    *("command", "contract", "decoders", "doctor", "explained", "faults_churn"),
-    *("faults_descriptors", "faults_filters", "faults_memory", "faults_netlink"),
-    *("faults_signals", "faults_vanishing", "free", "fuzz_corpus", "harmless"),
-    *("holder_decoders", "hostile_neighbours", "hostile_paths", "leaks", "list"),
-    *("pcblist", "real_servers", "redirections", "restricted_ports", "stop"),
-    *("unanswering", "unix_decoder", "wait_command", "windows_tables"),
+    *MANY_COMMANDS,
+    *("command", "contract", "decoders", "doctor", "explained", "faults_netlink"),
+    *("faults_vanishing", "free", "fuzz_corpus", "harmless", "holder_decoders"),
+    *("hostile_paths", "leaks", "list", "pcblist", "real_servers", "redirections"),
+    *("restricted_ports", "stop", "unanswering", "unix_decoder", "wait_command"),
+    "windows_tables",
 )
 # Hundreds of sockets or addresses for one test.
 TOO_MANY = ("many_addresses", "bind_bhash")
@@ -241,7 +247,7 @@ def sanitize(session: nox.Session) -> None:
         **FEW_SITUATIONS,
     }
     # Captured at the descriptor, the report of a crash would die with the process.
-    tests = ("tests", *without(*ABOUT_TEXT))
+    tests = ("tests", *without(*ABOUT_TEXT, *MANY_COMMANDS))
     session.run("pytest", "--capture=sys", *tests, *session.posargs, env=environment)
 
 
@@ -268,7 +274,7 @@ def wheel(session: nox.Session) -> None:
             copy = shutil.copytree if Path(name).is_dir() else shutil.copy
             copy(name, elsewhere / name)
         with session.chdir(elsewhere):
-            text = without(*ABOUT_TEXT)
+            text = without(*ABOUT_TEXT, *MANY_COMMANDS)
             pytest = (python, "-m", "pytest", "tests", *text, *session.posargs)
             session.run(*pytest, env=FEW_SITUATIONS, external=True)
 
@@ -301,7 +307,7 @@ def unprivileged(session: nox.Session) -> None:
         session.run(base, "-m", "venv", f"{tmp}/venv", external=True)
         python = f"{tmp}/venv/bin/python"
         install_project(session, "test", python=python)
-        text = without(*ABOUT_TEXT)
+        text = without(*ABOUT_TEXT, *MANY_COMMANDS)
         pytest = (python, "-m", "pytest", "tests", *text, *session.posargs)
         lacks = {"BINDCHECK_LACKS": NOT_WITHOUT_ROOT}
         with session.chdir(home):
