@@ -20,7 +20,7 @@ from bindcheck.wording.terms import program_of, who
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from bindcheck.model import Examination, Process, Remedy
     from bindcheck.observe import Observer
@@ -291,12 +291,40 @@ def _answer(question: str) -> bool:
     """Ask on the terminal; the end of the input is a no."""
     sys.stdout.flush()
     _forget_what_was_typed()
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    answer = sys.stdin.readline()
+    with _told_of_signals() as told:
+        sys.stderr.write(f"{question} [y/N] ")
+        sys.stderr.flush()
+        if told is not None:
+            import select
+
+            select.select([sys.stdin, told], [], [])
+        answer = sys.stdin.readline()
     if not answer.endswith("\n"):
         sys.stderr.write("\n")
     return answer.strip().lower() in ("y", "yes")
+
+
+@contextlib.contextmanager
+def _told_of_signals() -> Iterator[int | None]:
+    """A descriptor that a signal makes readable: Ctrl-C may come right before a read.
+
+    That would wait on then, because only a call that has begun is interrupted.
+    """
+    if sys.platform == "win32":
+        yield None
+        return
+    import os
+    import signal
+
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    try:
+        yield told
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(told)
+        os.close(tell)
 
 
 def _forget_what_was_typed() -> None:
