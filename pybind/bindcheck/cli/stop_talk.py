@@ -312,19 +312,19 @@ def _told_of_signals() -> Iterator[int | None]:
     """
     if sys.platform == "win32":
         yield None
-        return
-    import os
-    import signal
+    else:  # type checkers leave the other system's branch out
+        import os
+        import signal
 
-    told, tell = os.pipe()
-    os.set_blocking(tell, False)
-    before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
-    try:
-        yield told
-    finally:
-        signal.set_wakeup_fd(before)
-        os.close(told)
-        os.close(tell)
+        told, tell = os.pipe()
+        os.set_blocking(tell, False)
+        before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+        try:
+            yield told
+        finally:
+            signal.set_wakeup_fd(before)
+            os.close(told)
+            os.close(tell)
 
 
 def _forget_what_was_typed() -> None:
