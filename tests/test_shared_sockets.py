@@ -15,6 +15,8 @@ import pytest
 
 import bindcheck
 from bindcheck import native
+from bindcheck.borrowers import without_borrowers
+from bindcheck.records import replace
 from tests.support import Holder, needs
 
 if TYPE_CHECKING:
@@ -158,3 +160,21 @@ def test_who_borrowed_it_for_a_moment_is_not_named(
     (blocker,) = found.blockers
     assert [one.pid for one in blocker.owner.processes] == [owner.pid]
     assert blocker.socket.reuse_address is not None
+
+
+def test_who_cannot_be_asked_again_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as shared:
+        inode = inode_of(shared)
+        with forked(bool):  # our child: nobody doubts it
+            scan = native.find_owners([inode])
+        strangers = tuple(replace(one, parent=1) for one in scan.processes)
+        scan = replace(scan, processes=strangers)
+
+        def refuse(path: str) -> str:
+            raise PermissionError(path)
+
+        monkeypatch.setattr(os, "readlink", refuse)
+        assert without_borrowers(scan) == scan
+        monkeypatch.undo()
+        (left,) = without_borrowers(scan).processes  # the child has ended
+        assert left.pid == os.getpid()

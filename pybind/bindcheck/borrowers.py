@@ -57,12 +57,14 @@ def _doubtful(scan: Scan) -> set[Holder]:
 
 
 def _has(holder: Holder) -> bool:
-    """Whether a holder has the socket still."""
+    """Whether a holder has the socket still; where that cannot be seen it may."""
     path = f"/proc/{holder.pid}/task/{holder.tid}/fd/{holder.fd}"
     try:
-        return os.stat(path).st_ino == holder.inode  # noqa: PTH116 - 2 us, not 20
-    except OSError:
+        return os.readlink(path) == f"socket:[{holder.inode}]"  # noqa: PTH115
+    except (FileNotFoundError, ProcessLookupError):
         return False
+    except OSError:
+        return True
 
 
 def _without(scan: Scan, gone: set[Holder]) -> Scan:
