@@ -333,7 +333,8 @@ typedef struct {
     uint32_t cgroup_offset, cgroup_length;   /* the text of /proc/PID/cgroup */
     uint32_t
         holders;   /* descriptors of it that were found; Linux: of more than
-                    * BC_MOST_DETAILED the rest has no options, close_on_exec, waits */
+                    * BC_MOST_DETAILED the rest has no options, protocol,
+                    * close_on_exec, waits */
     uint8_t state; /* letter of proc(5): R S D Z T ... */
     uint8_t command_truncated;
     uint8_t reserved[6];

@@ -44,10 +44,21 @@ static int compare_inodes(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
+static const uint64_t *place_of(const bc__scan *scan, uint64_t inode)
+{
+    return bsearch(&inode, scan->inodes, scan->inode_count, sizeof inode,
+                   compare_inodes);
+}
+
 int bc__is_wanted(const bc__scan *scan, uint64_t inode)
 {
-    return (bsearch(&inode, scan->inodes, scan->inode_count, sizeof inode,
-                    compare_inodes) == NULL) == (scan->others != 0);
+    return (place_of(scan, inode) == NULL) == (scan->others != 0);
+}
+
+uint8_t *bc__told_of(const bc__scan *scan, uint64_t inode)
+{
+    const uint64_t *place = scan->told != NULL ? place_of(scan, inode) : NULL;
+    return place != NULL ? &scan->told[place - scan->inodes] : NULL;
 }
 
 /* Only the kernel gives such names: those of files begin with '/'. */

@@ -150,24 +150,10 @@ static int each_process(bc__scan *scan, DIR *directory, int32_t skip, bc__visit 
     return 0;
 }
 
-static int has_holder(const bc_owners *owners, uint64_t inode)
-{
-    for (size_t i = 0; i < owners->holder_count && i < owners->holder_capacity; i++) {
-        if (owners->holders[i].inode == inode) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 static int unfound(const bc__scan *scan)
 {
-    const bc_owners *owners = scan->owners;
-    if (owners->holder_count < scan->inode_count) {
-        return 1;
-    }
     for (size_t i = 0; i < scan->inode_count; i++) {
-        if (!has_holder(owners, scan->inodes[i])) {
+        if ((scan->told[i] & BC__HELD) == 0) {
             return 1;
         }
     }
@@ -242,6 +228,7 @@ int bc__walk(bc__scan *scan)
         if (status == 0 && scan->known != NULL && atomic_load(&scan->known->lost)) {
             scan->known = NULL;
             bc__reset_owners(scan->owners);
+            memset(scan->told, 0, scan->inode_count);
             status = scan_all(scan, directory, own);
         }
         if (status == 0 && (scan->others || unfound(scan))) {
@@ -263,7 +250,9 @@ int bc_find_owners(const uint64_t *inodes, size_t inode_count, bc_owners *owners
     atomic_init(&known.count, 0);
     atomic_init(&known.lost, 0);
     bc__reset_owners(owners);
-    owners->available = bc__walk(&scan) == 0;
+    scan.told = calloc(inode_count + 1, 1); /* calloc(0) may return NULL */
+    owners->available = scan.told != NULL && bc__walk(&scan) == 0;
+    free(scan.told);
     return fits(owners) ? BC_OK : BC_E_TRUNCATED;
 }
 

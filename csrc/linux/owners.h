@@ -29,12 +29,16 @@ typedef struct {
     atomic_int lost; /* 1: one is no longer that socket */
 } bc__known;
 
+/* What is known of a wanted socket so far. */
+enum { BC__HELD = 1, BC__OPTIONS_READ = 2 };
+
 struct bc__scan {
     /* Called for each wanted descriptor; -1 when its process could not be read. */
     int (*found)(bc__scan *scan, const bc__descriptor *descriptor);
     void *context;
     const uint64_t *inodes; /* ascending */
     size_t inode_count;
+    uint8_t *told;    /* BC__HELD and BC__OPTIONS_READ of each inode; NULL: not kept */
     int others;       /* 1: the sockets that are not among `inodes` are wanted */
     int proc;         /* descriptor of /proc */
     int sized;        /* a descriptor folder's size is the number of its entries */
@@ -61,6 +65,9 @@ void bc__reset_owners(bc_owners *owners);
 
 /* Whether an inode is among those that are looked for. (descriptors.c) */
 int bc__is_wanted(const bc__scan *scan, uint64_t inode);
+
+/* Where what is known of a wanted socket is kept, or NULL. */
+uint8_t *bc__told_of(const bc__scan *scan, uint64_t inode);
 
 /* Whether an error hides something: anything but "it is gone". */
 int bc__hides_something(bc__scan *scan, int error);

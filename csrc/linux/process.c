@@ -242,23 +242,16 @@ void bc__protocol_name(const bc__descriptor *descriptor, char *out, size_t capac
     out[length > 0 ? length : 0] = '\0';
 }
 
-static int options_known(const bc_owners *owners, uint64_t inode)
-{
-    for (size_t i = 0; i < owners->holder_count && i < owners->holder_capacity; i++) {
-        if (owners->holders[i].inode == inode && owners->holders[i].options_read) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 /* How many descriptors of a process were found before; it is described with the first.
  */
 static uint32_t count_holder(bc__scan *scan, const bc__descriptor *descriptor,
                              int *status)
 {
     bc_owners *owners = scan->owners;
-    for (size_t i = 0; i < owners->process_count && i < owners->process_capacity; i++) {
+    size_t i = owners->process_count < owners->process_capacity
+                   ? owners->process_count
+                   : owners->process_capacity;
+    while (i-- > 0) { /* it is one of the last */
         if (owners->processes[i].pid == descriptor->pid) {
             return owners->processes[i].holders++;
         }
@@ -270,16 +263,18 @@ static uint32_t count_holder(bc__scan *scan, const bc__descriptor *descriptor,
     return 0;
 }
 
-static void read_details(const bc_owners *owners, const bc__descriptor *descriptor,
+static void read_details(const bc__descriptor *descriptor, uint8_t *told,
                          bc_holder *out)
 {
+    bc__protocol_name(descriptor, out->protocol, sizeof out->protocol);
     out->close_on_exec = bc__close_on_exec(descriptor);
     out->waits = bc__waits(descriptor);
-    if (!options_known(owners, out->inode)) {
+    if ((*told & BC__OPTIONS_READ) == 0) {
         int handle = bc__borrow(descriptor);
         if (handle >= 0) {
             read_options(handle, out);
             (void)close(handle);
+            *told |= out->options_read != 0 ? BC__OPTIONS_READ : 0;
         }
     }
 }
@@ -287,10 +282,15 @@ static void read_details(const bc_owners *owners, const bc__descriptor *descript
 int bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
 {
     bc_owners *owners = scan->owners;
+    uint8_t *told = bc__told_of(scan, descriptor->inode);
     bc_holder holder;
     uint32_t before;
     int status = 0;
 
+    if (told == NULL) {
+        return 0; /* it is none of those that are looked for */
+    }
+    *told |= BC__HELD;
     bc__remember(scan, descriptor);
     memset(&holder, 0, sizeof holder);
     holder.inode = descriptor->inode;
@@ -302,12 +302,9 @@ int bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
     holder.v6only = -1;
     holder.close_on_exec = -1;
     before = count_holder(scan, descriptor, &status);
-    if (holder.fd >= 0) {
-        bc__protocol_name(descriptor, holder.protocol, sizeof holder.protocol);
-    }
     if (holder.fd >= 0 && before < BC_MOST_DETAILED &&
         owners->holder_count < owners->holder_capacity) {
-        read_details(owners, descriptor, &holder);
+        read_details(descriptor, told, &holder);
     }
     if (owners->holder_count < owners->holder_capacity) {
         owners->holders[owners->holder_count] = holder;
