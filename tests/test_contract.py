@@ -6,22 +6,23 @@ import ast
 import importlib.util
 import os
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 import bindcheck
-from bindcheck import native
+from bindcheck import native, rows
 from bindcheck._native import ffi, lib
 from bindcheck.errors import BindcheckError, StaleExtensionError
 from bindcheck.words import CauseCode
 from tests.support import needs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(bindcheck.__file__).parent
@@ -91,10 +92,10 @@ class TestCompiledModule:
         tables: dict[str, Mapping[int, object]] = {
             "BC_STEP_": native.STEPS,
             "BC_DOMAIN_": native.DOMAINS,
-            "BC_STATE_": native.STATES,
-            "BC_PROTOCOL_": native.PROTOCOLS,
-            "BC_FAMILY_": native.FAMILIES,
-            "BC_OPENED_": native.OPENED,
+            "BC_STATE_": rows.STATES,
+            "BC_PROTOCOL_": rows.PROTOCOLS,
+            "BC_FAMILY_": rows.FAMILIES,
+            "BC_OPENED_": rows.OPENED,
             "BC_OPTION_": native.OPTIONS,
         }
         for prefix, table in tables.items():
@@ -120,6 +121,66 @@ class TestCompiledModule:
     )
     def test_sizes(self, name: str, size: int) -> None:
         assert len(ffi.buffer(ffi.new(f"{name} *"))) == size
+
+
+class TestRows:
+    """The arrays of C are unpacked by formats that are written down in rows.py."""
+
+    LETTERS: ClassVar = {
+        "uint64_t": "Q",
+        "uint32_t": "I",
+        "uint16_t": "H",
+        "uint8_t": "B",
+        "int32_t": "i",
+        "int8_t": "b",
+    }
+
+    def parts(self, kind: Any, at: int = 0) -> Iterator[tuple[int, str]]:
+        """Where each field is, and how it is unpacked; without those that are reserved."""
+        for name, field in kind.fields:
+            place, of = at + field.offset, field.type
+            if name == "reserved":
+                continue
+            if of.kind == "struct":
+                yield from self.parts(of, place)
+            elif of.kind == "array":
+                yield place, f"{of.length}s"
+            else:
+                yield place, self.LETTERS[of.cname]
+
+    def places(self, format_: str) -> list[tuple[int, str]]:
+        found, at = [], 0
+        for letter in re.findall(r"\d*[a-zA-Z]", format_):
+            if not letter.endswith("x"):
+                found.append((at, letter))
+            at += struct.calcsize(f"={letter}")
+        return found
+
+    @pytest.mark.parametrize(
+        ("name", "row"),
+        [("bc_socket", rows.SOCKET_ROW), ("bc_holder", rows.HOLDER_ROW)],
+    )
+    def test_formats_are_those_of_the_header(
+        self, name: str, row: struct.Struct
+    ) -> None:
+        kind = ffi.typeof(name)
+        assert row.size == len(ffi.buffer(ffi.new(f"{name} *")))
+        assert self.places(row.format) == list(self.parts(kind))
+
+    def test_parts_of_those_that_are_alike(self) -> None:
+        fields = dict(ffi.typeof("bc_socket").fields)
+        port = dict(fields["local"].type.fields)["port"]
+        (_, _), (inode, _), _, (local_port, _), (after, _) = self.places(
+            rows.ALIKE_ROW.format
+        )
+        assert rows.ALIKE_ROW.size == rows.SOCKET_ROW.size
+        assert inode == fields["inode"].offset
+        assert local_port == fields["local"].offset + port.offset
+        one = ffi.new("bc_socket *")
+        one.state, one.remote.port = 10, 0x0101
+        raw = bytes(ffi.buffer(one))[after:]
+        assert raw[rows.STATE_AT] == 10
+        assert raw[rows.REMOTE_PORT_AT] == b"\1\1"
 
 
 class TestStaleExtension:

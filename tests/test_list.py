@@ -519,11 +519,9 @@ def refusing(*protocols: Protocol) -> Callable[..., native.Listing]:
     """The tables, but for those that the kernel does not have."""
     real = native.list_sockets
 
-    def list_sockets(
-        protocol: Protocol, port: int, *, tries_bound: bool = False
-    ) -> native.Listing:
+    def list_sockets(protocol: Protocol, port: int, **how: bool) -> native.Listing:
         if protocol not in protocols:
-            return real(protocol, port, tries_bound=tries_bound)
+            return real(protocol, port, **how)
         refused = native.error(Domain.ERRNO, 13)
         return native.Listing(source=None, sockets=(), refused=refused, bound=None)
 

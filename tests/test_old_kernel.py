@@ -12,6 +12,7 @@ import pytest
 
 import bindcheck
 from bindcheck import native
+from bindcheck.records import replace
 from bindcheck.words import CauseCode, Protocol, State
 from tests.support import NOBODY, Holder, as_user, needs
 
@@ -27,20 +28,17 @@ def blind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide bound TCP sockets from the tables, as kernels before 6.8 do."""
     real = native.list_sockets
 
-    def list_sockets(
-        protocol: Protocol, port: int, *, tries_bound: bool = False
-    ) -> native.Listing:
-        listing = real(protocol, port, tries_bound=tries_bound)
+    def list_sockets(protocol: Protocol, port: int, **how: bool) -> native.Listing:
+        listing = real(protocol, port, **how)
         seen = [
             row
             for row in listing.sockets
             if row.state is not State.CLOSE or protocol is not Protocol.TCP
         ]
-        return native.Listing(
-            source=listing.source,
+        return replace(
+            listing,
             sockets=tuple(seen),
-            refused=listing.refused,
-            bound=False if tries_bound else None,
+            bound=False if how.get("tries_bound") else None,
         )
 
     monkeypatch.setattr(native, "list_sockets", list_sockets)

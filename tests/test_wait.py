@@ -291,11 +291,9 @@ class TestBinds:
         looks: list[int] = []
         listing = native.list_sockets
 
-        def counted(
-            protocol: Protocol, port: int, *, tries_bound: bool = False
-        ) -> native.Listing:
+        def counted(protocol: Protocol, port: int, **how: bool) -> native.Listing:
             looks.append(port)
-            return listing(protocol, port, tries_bound=tries_bound)
+            return listing(protocol, port, **how)
 
         def tell(*_: object) -> float:
             looks.clear()

@@ -298,6 +298,10 @@ class Socket:
     """Windows: which service of that process made it; 0: not told."""
 
 
+Place = tuple[int, int, int | None]
+"""Where a socket that is like another one is: its port, inode and cookie."""
+
+
 @record(frozen=True, slots=True, kw_only=True)
 class Release:
     """When the port is free again; `after_ms` by the kernel's own timer."""
@@ -543,6 +547,9 @@ class Snapshot:
     """Ranges that connect() never takes, however ephemeral."""
     foreign_pids: bool = False
     """The pids are those of another pid namespace: here they mean other programs."""
+    alike: Mapping[int, tuple[Place, ...]] = MappingProxyType({})
+    """Where there are more sockets that are like one of `sockets` in all but their port,
+    by its inode: filled for a table of all ports alone."""
     listed: bool = True
     """Whether the tables could be read; without, no rows say nothing."""
     limits: tuple[Notice, ...] = ()

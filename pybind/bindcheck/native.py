@@ -10,6 +10,7 @@ import os
 import sys
 from _socket import AF_INET, AF_INET6, inet_ntop
 from functools import lru_cache
+from types import MappingProxyType
 
 from bindcheck import _native
 from bindcheck._native import ffi, lib
@@ -22,6 +23,7 @@ from bindcheck.model import (
     InterfaceAddress,
     NativeCode,
     Options,
+    Place,
     PortRange,
     Socket,
     Target,
@@ -30,11 +32,22 @@ from bindcheck.model import (
     worked,
 )
 from bindcheck.records import record
+from bindcheck.rows import (
+    FAMILIES,
+    HOLDER_ROW,
+    NOT_TOLD,
+    PROTOCOLS,
+    SOCKET_ROW,
+    STATES,
+    Holder,
+    holder_rows,
+    one_of_each,
+    socket_rows,
+)
 from bindcheck.target import cid_text, name_text
 from bindcheck.walks import one_at_a_time
 from bindcheck.words import (
     UNIX_PROTOCOLS,
-    Direction,
     Domain,
     Family,
     Protocol,
@@ -45,7 +58,7 @@ from bindcheck.words import (
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
 ABI = 6
@@ -79,39 +92,8 @@ OPTIONS = {
     lib.BC_OPTION_DEVICE: "SO_BINDTODEVICE",
     lib.BC_OPTION_FREEBIND: "IP_FREEBIND",
 }
-FAMILIES = {
-    lib.BC_FAMILY_INET: Family.INET,
-    lib.BC_FAMILY_INET6: Family.INET6,
-    lib.BC_FAMILY_UNIX: Family.UNIX,
-    lib.BC_FAMILY_VSOCK: Family.VSOCK,
-}
 FAMILY_NUMBERS = {word: number for number, word in FAMILIES.items()}
-PROTOCOLS = {
-    lib.BC_PROTOCOL_TCP: Protocol.TCP,
-    lib.BC_PROTOCOL_UDP: Protocol.UDP,
-    lib.BC_PROTOCOL_SCTP: Protocol.SCTP,
-    lib.BC_PROTOCOL_UDPLITE: Protocol.UDPLITE,
-    lib.BC_PROTOCOL_MPTCP: Protocol.MPTCP,
-}
 PROTOCOL_NUMBERS = {word: number for number, word in PROTOCOLS.items()}
-STATES = {
-    lib.BC_STATE_ESTABLISHED: State.ESTABLISHED,
-    lib.BC_STATE_SYN_SENT: State.SYN_SENT,
-    lib.BC_STATE_SYN_RECV: State.SYN_RECV,
-    lib.BC_STATE_FIN_WAIT_1: State.FIN_WAIT_1,
-    lib.BC_STATE_FIN_WAIT_2: State.FIN_WAIT_2,
-    lib.BC_STATE_TIME_WAIT: State.TIME_WAIT,
-    lib.BC_STATE_CLOSE: State.CLOSE,
-    lib.BC_STATE_CLOSE_WAIT: State.CLOSE_WAIT,
-    lib.BC_STATE_LAST_ACK: State.LAST_ACK,
-    lib.BC_STATE_LISTEN: State.LISTEN,
-    lib.BC_STATE_CLOSING: State.CLOSING,
-}
-OPENED = {
-    lib.BC_OPENED_ACTIVELY: Direction.OUTGOING,
-    lib.BC_OPENED_PASSIVELY: Direction.ACCEPTED,
-}
-_SERVES = {lib.BC_WAITS_FOR_IT: True, lib.BC_WAITS_ELSEWHERE: False}
 TYPES = {
     lib.BC_TYPE_STREAM: SocketType.STREAM,
     lib.BC_TYPE_DATAGRAM: SocketType.DATAGRAM,
@@ -125,11 +107,9 @@ _OK = lib.BC_OK
 _bc_probe, _bc_probe_address = lib.bc_probe, lib.bc_probe_address
 _TRISTATE = {None: -1, False: 0, True: 1}
 # Looking types up by name costs cffi a parse at every call.
+_new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 _Request = ffi.typeof("bc_probe_request *")
 _Result = ffi.typeof("bc_probe_result *")
-_TIMER_TIME_WAIT = 3
-_NOT_TOLD = 0xFFFFFFFF
-_PCBLIST = lib.BC_SOURCE_PCBLIST  # tells no time that is left
 _makedev: Callable[[int, int], int] = getattr(os, "makedev", lambda *_: 0)
 
 
@@ -323,6 +303,7 @@ class Listing:
     sockets: tuple[Socket, ...]
     refused: NativeCode | None
     bound: bool | None
+    alike: Mapping[int, tuple[Place, ...]] = MappingProxyType({})
 
 
 _SOURCES = {
@@ -334,22 +315,33 @@ _SOURCES = {
 
 
 def list_sockets(
-    protocol: Protocol, port: int, *, tries_bound: bool = False
+    protocol: Protocol, port: int, *, tries_bound: bool = False, alike: bool = False
 ) -> Listing:
     """List the sockets of a protocol on a local port (0: all), in every state.
 
-    `tries_bound` finds out whether TCP sockets that are bound and do not listen are
-    among them: a socket of our own is bound meanwhile, to another port of loopback.
+    Args:
+        protocol: whose table.
+        port: the local port.
+        tries_bound: find out whether TCP sockets that are bound and do not listen are
+            among them: a socket of our own is bound meanwhile, to another port of
+            loopback.
+        alike: give one record of all sockets that are alike but for their port, and are
+            alone on it; where the others are, Listing.alike tells by its inode.
     """
     rows, count, listing, _ = _rows(protocol, port, tries_bound=tries_bound)
     refused = None
     if listing.refused.domain != lib.BC_DOMAIN_NONE:
         refused = error(DOMAINS[listing.refused.domain], listing.refused.code)
+    raw = ffi.buffer(rows, count * SOCKET_ROW.size)
+    others: dict[int, tuple[Place, ...]] = {}
+    if alike:
+        raw, others = one_of_each(raw)
     return Listing(
         source=_SOURCES.get(listing.source),
-        sockets=tuple(_socket(row) for row in rows[0:count]),
+        sockets=socket_rows(raw),
         refused=refused,
         bound=_boolean(listing.bound),
+        alike=others,
     )
 
 
@@ -373,11 +365,11 @@ def _rows(
 
     Not a slice of the array: that would not keep its memory.
     """
-    capacity = 256
+    capacity = 256 if port else 16384
     count = ffi.new("size_t *")
     listing = ffi.new("bc_listing *")
     while True:
-        rows = ffi.new("bc_socket[]", capacity)
+        rows = _new_uncleared("bc_socket[]", capacity)
         listing.tries_bound = tries_bound
         status = lib.bc_list_sockets(
             PROTOCOL_NUMBERS[protocol], port, rows, capacity, count, listing
@@ -402,27 +394,6 @@ def list_unix_sockets() -> tuple[Socket, ...] | NativeCode:
     if status != _OK:
         return error(DOMAINS[failed.domain], failed.code)
     return tuple(_unix_socket(row) for row in rows[0 : count[0]])
-
-
-@record(frozen=True, slots=True, kw_only=True)
-class Holder:
-    """A descriptor of a socket; options are None where they could not be read.
-
-    `fd` is None for a socket that is registered with io_uring. `serves` tells whether
-    a thread waits on the descriptor or may; None: not known.
-    """
-
-    inode: int
-    pid: int
-    tid: int
-    fd: int | None
-    close_on_exec: bool | None
-    serves: bool | None
-    device: int | None
-    reuse_address: bool | None
-    reuse_port: bool | None
-    v6only: bool | None
-    protocol: str
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -467,7 +438,7 @@ class _OwnerArrays:
         self._allocate(max(64, 2 * sockets), 16, 32768)
 
     def _allocate(self, holders: int, processes: int, text: int) -> None:
-        self.holders = ffi.new("bc_holder[]", holders)
+        self.holders = _new_uncleared("bc_holder[]", holders)
         self.processes = ffi.new("bc_process[]", processes)
         self.text = ffi.new("char[]", text)
         owners = self.owners
@@ -489,8 +460,8 @@ class _OwnerArrays:
         owners = self.owners
         text = ffi.buffer(self.text, owners.text_count)[:]
         return Scan(
-            holders=tuple(
-                _holder(one) for one in self.holders[0 : owners.holder_count]
+            holders=holder_rows(
+                ffi.buffer(self.holders, owners.holder_count * HOLDER_ROW.size)
             ),
             processes=tuple(
                 _process(one, text) for one in self.processes[0 : owners.process_count]
@@ -545,7 +516,7 @@ def find_bound(port: int, known: Sequence[int]) -> BoundScan:
             break
         capacity = 2 * count[0]
     return BoundScan(
-        sockets=tuple(_socket(row) for row in rows[0 : count[0]]),
+        sockets=socket_rows(ffi.buffer(rows, count[0] * SOCKET_ROW.size)),
         unasked=scan.unasked,
         seen=scan.seen,
         unreadable=scan.unreadable,
@@ -585,7 +556,7 @@ def read_facts() -> Facts:
     ephemeral = (raw.ephemeral_low, raw.ephemeral_high)
     descriptors = (_count(raw.descriptors_soft), _count(raw.descriptors_hard))
     return Facts(
-        euid=None if raw.euid == _NOT_TOLD else raw.euid,
+        euid=None if raw.euid == NOT_TOLD else raw.euid,
         capabilities=raw.capabilities,
         network_namespace=raw.network_namespace or None,
         pid_namespace=raw.pid_namespace or None,
@@ -754,38 +725,6 @@ def _endpoint(raw: Any) -> Endpoint:
     )
 
 
-def _socket(row: Any) -> Socket:
-    remote = _endpoint(row.remote)
-    return Socket(
-        family=FAMILIES[row.local.family],
-        protocol=PROTOCOLS[row.protocol],
-        state=STATES.get(row.state, State.UNKNOWN),
-        local=_endpoint(row.local),
-        remote=remote if remote.port else None,
-        packed=_packed(row.local),
-        inode=row.inode,
-        cookie=row.cookie or None,
-        uid=row.uid if row.inode and row.uid != _NOT_TOLD else None,
-        cgroup_id=row.cgroup_id or None,
-        device=row.device,
-        timer_ms=row.expires_ms
-        if row.timer == _TIMER_TIME_WAIT and row.source != _PCBLIST
-        else None,
-        opened=OPENED.get(row.opened),
-        v6only=_boolean(row.v6only),
-        reuse_address=_boolean(row.reuse_address),
-        reuse_port=_boolean(row.reuse_port),
-        pid=row.pid or None,
-        created=_filetime(row.created),
-        service_tag=row.service_tag,
-    )
-
-
-def _filetime(hundreds: int) -> float | None:
-    """Seconds since 1970 from Windows' 100 ns since 1601."""
-    return hundreds / 1e7 - 11644473600 if hundreds else None
-
-
 def _unix_socket(row: Any) -> Socket:
     name = bytes(ffi.buffer(row.name, row.length))
     device = row.file_device  # include/linux/kdev_t.h: 12 bits and 20
@@ -808,23 +747,6 @@ def _unix_socket(row: Any) -> Socket:
         file=(_makedev(device >> 20, device & 0xFFFFF), row.file_inode)
         if row.file_inode
         else None,
-    )
-
-
-def _holder(raw: Any) -> Holder:
-    known = bool(raw.options_read)
-    return Holder(
-        inode=raw.inode,
-        pid=raw.pid,
-        tid=raw.tid,
-        fd=raw.fd if raw.fd >= 0 else None,
-        close_on_exec=_boolean(raw.close_on_exec),
-        serves=_SERVES.get(raw.waits),
-        device=raw.device if known else None,
-        reuse_address=_boolean(raw.reuse_address) if known else None,
-        reuse_port=_boolean(raw.reuse_port) if known else None,
-        v6only=_boolean(raw.v6only),
-        protocol=_string(raw.protocol),
     )
 
 

@@ -71,13 +71,20 @@ class Observer:
         device: str | None,
         *,
         tries_bound: bool = False,
+        alike: bool = False,
     ) -> Snapshot:
         """Read the rows on a port, without their owners.
 
-        `tries_bound` tells whether TCP sockets that are only bound are among them.
+        `tries_bound` tells whether TCP sockets that are only bound are among them;
+        `alike` reads one row of those that are alike but for their port (Linux).
         """
         limits: list[Notice] = []
-        listing = native.list_sockets(protocol.table, port, tries_bound=tries_bound)
+        listing = native.list_sockets(
+            protocol.table,
+            port,
+            tries_bound=tries_bound,
+            alike=alike and not (self._elsewhere or self._leave_out),
+        )
         if listing.source is None:
             limits.append(_no_tables(protocol, listing, self.facts.system))
         elif listing.source == "proc-net":
@@ -101,6 +108,7 @@ class Observer:
         return Snapshot(
             facts=self.facts,
             sockets=sockets,
+            alike=listing.alike,
             listed=listing.source is not None,
             devices={device: index} if device and index else {},
             reserved_ports=reserved_ports(),

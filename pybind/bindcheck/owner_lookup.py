@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 from bindcheck import native
+from bindcheck.alike import inodes_of, parted, places_of
 from bindcheck.borrowers import without_borrowers
 from bindcheck.cgroups import cgroup_path
 from bindcheck.model import NO_OWNER, KernelPort, Notice, Process, Socket
@@ -33,13 +34,14 @@ from bindcheck.rules.ownership import (
     owner_of,
 )
 from bindcheck.walks import leave_alone
-from bindcheck.words import OwnerKind, Protocol, State, System
+from bindcheck.words import Protocol, State, System
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from bindcheck.model import Facts, Owner, Snapshot
+    from bindcheck.rows import Holder
 
 # A million descriptors are read in a second.
 _PATIENCE_SECONDS = 3.0
@@ -60,7 +62,9 @@ class OwnerLookup:
 
     def with_holders(self, snapshot: Snapshot, wanted: tuple[Socket, ...]) -> Snapshot:
         """Look who has a descriptor of the `wanted` rows."""
-        inodes = {row.inode for row in wanted if row.inode}
+        inodes: set[int] = set()
+        for row in wanted:
+            inodes |= inodes_of(row, snapshot)
         # A row that waits to be accepted belongs to its listener.
         listeners: dict[int, list[Socket]] = {}
         for row in snapshot.sockets:
@@ -79,8 +83,7 @@ class OwnerLookup:
         if not inodes - known:
             return snapshot
         self._kernel_ports = None
-        scan, owned_rows = self._find_holders(snapshot.sockets, inodes)
-        found = _name_hidden(owned_rows)
+        scan, snapshot, found = self._find_holders(snapshot, inodes)
         rows = []
         for row in snapshot.sockets:
             owned = found.get(id(row), row)
@@ -97,14 +100,14 @@ class OwnerLookup:
         )
 
     def _find_holders(
-        self, sockets: Sequence[Socket], inodes: set[int]
-    ) -> tuple[native.Scan, dict[int, Socket]]:
+        self, snapshot: Snapshot, inodes: set[int]
+    ) -> tuple[native.Scan, Snapshot, dict[int, Socket]]:
         """Look who has these inodes; without command lines once one does not come."""
 
-        def find() -> tuple[native.Scan, dict[int, Socket]]:
+        def find() -> tuple[native.Scan, Snapshot, dict[int, Socket]]:
             scan = native.find_owners(sorted(inodes), brief=self._brief)
             scan = without_borrowers(scan)
-            return scan, self._owned(sockets, inodes, scan)
+            return scan, *self._owned(snapshot, inodes, scan)
 
         if self.facts.system == System.LINUX and not self._brief:
             try:
@@ -115,20 +118,20 @@ class OwnerLookup:
         return find()
 
     def _owned(
-        self, sockets: Sequence[Socket], inodes: set[int], scan: native.Scan
-    ) -> dict[int, Socket]:
+        self, snapshot: Snapshot, inodes: set[int], scan: native.Scan
+    ) -> tuple[Snapshot, dict[int, Socket]]:
         """The rows with these inodes, each with its owner; by the row's id().
 
-        Not by inode: the subflows of an MPTCP connection are several with one.
+        Not by inode: the subflows of an MPTCP connection are several with one. The
+        snapshot has rows of their own for what is not alike by its holders.
         """
-        holders: dict[int, list[native.Holder]] = {}
+        holders: dict[int, list[Holder]] = {}
         for one in scan.holders:
             holders.setdefault(one.inode, []).append(one)
-        facts = {one.pid: one for one in scan.processes}
         known: dict[int, tuple[native.ProcessFacts, ...]] = {}
         # Once each: a process may have thousands of these sockets.
         described = {
-            pid: self._without_unmapped_user(
+            one.pid: self._without_unmapped_user(
                 describe_process(
                     one,
                     self.facts,
@@ -137,9 +140,17 @@ class OwnerLookup:
                     brief=self._brief,
                 )
             )
-            for pid, one in facts.items()
+            for one in scan.processes
         }
-        cgroups = {pid: path_of(one.cgroup) for pid, one in facts.items()}
+        mptcp = _mptcp_inodes(snapshot, inodes, scan)
+        if snapshot.alike:
+            plain = {pid for pid, one in described.items() if _is_plain(one)}
+            natures = _natures(scan.holders, plain, mptcp)
+            for port, inode in places_of(snapshot):
+                if inode not in holders and port not in self._kernels():
+                    natures[inode] = inode in mptcp
+            snapshot = parted(snapshot, natures)
+        cgroups = {one.pid: path_of(one.cgroup) for one in scan.processes}
         everything_readable = (
             scan.available
             and scan.unreadable == 0
@@ -153,20 +164,23 @@ class OwnerLookup:
             everything_readable=everything_readable,
             alike={},
         )
-        return {
-            id(row): self._with_owner(row, holders.get(row.inode, []), described, judge)
-            for row in sockets
+        return snapshot, {
+            id(row): self._with_owner(
+                row, holders.get(row.inode, []), described, judge, mptcp
+            )
+            for row in snapshot.sockets
             if row.inode in inodes
         }
 
     def _with_owner(
         self,
         row: Socket,
-        holders: Sequence[native.Holder],
+        holders: Sequence[Holder],
         described: Mapping[int, Process],
         judge: Callable[[Socket, tuple[Process, ...]], Owner],
+        mptcp: frozenset[int],
     ) -> Socket:
-        by_pid: dict[int, list[native.Holder]] = {}
+        by_pid: dict[int, list[Holder]] = {}
         for one in holders:
             by_pid.setdefault(one.pid, []).append(one)
         having = [
@@ -176,7 +190,9 @@ class OwnerLookup:
         ]
         processes = tuple(sorted(having, key=lambda one: (one.start_id or 0, one.pid)))
         read = next((one for one in holders if one.reuse_address is not None), None)
-        is_mptcp = any(one.protocol.startswith("MPTCP") for one in holders)
+        is_mptcp = row.inode in mptcp or any(
+            one.protocol.startswith("MPTCP") for one in holders
+        )
         return replace(
             row,
             owner=judge(row, processes),
@@ -244,6 +260,10 @@ class OwnerLookup:
         if self._kernel_ports is None:
             self._kernel_ports = kernel_ports()
         return self._kernel_ports
+
+    def _kernels(self) -> set[int | None]:
+        """The ports of which the kernel tells that it uses them."""
+        return {one.port for one in self._ports_of_the_kernel()}
 
     def name_of_user(self, uid: int | None) -> str | None:
         """Remember names: looking one up reads a file."""
@@ -326,26 +346,61 @@ def _without_descriptors(process: Process) -> tuple[object, ...]:
     )
 
 
-def _name_hidden(found: Mapping[int, Socket]) -> dict[int, Socket]:
-    """Tell MPTCP from TCP where no descriptor could be asked."""
-    unnamed = {
-        key: owned
-        for key, owned in found.items()
-        if owned.protocol is Protocol.TCP
-        and owned.state is not State.CLOSE
-        and owned.owner.kind is not OwnerKind.PROCESS
+def _is_plain(process: Process) -> bool:
+    """Whether of several sockets that it has each tells the same of it."""
+    from bindcheck.rules.proxies import proxy_of
+
+    # Only proxies, systemd and what it starts have something to do with certain ports.
+    return not (process.environment or is_service_manager(process) or proxy_of(process))
+
+
+def _natures(
+    holders: Sequence[Holder], plain: set[int], mptcp: frozenset[int]
+) -> dict[int, Hashable]:
+    """What the holders of sockets have in common that stand in one line, by inode.
+
+    Without those that some holder has for a certain port.
+    """
+    natures: dict[int, Hashable] = {}
+    for one in holders:
+        inode = one.inode
+        nature: Hashable = (
+            one.pid,
+            one.tid,
+            one.fd is None,
+            one.close_on_exec,
+            one.serves,
+            inode in mptcp or one.protocol.startswith("MPTCP"),
+        )
+        if inode in natures:
+            nature = (natures[inode], nature)
+        natures[inode] = nature
+    for one in holders:
+        if one.pid not in plain:
+            natures.pop(one.inode, None)
+    return natures
+
+
+def _mptcp_inodes(
+    snapshot: Snapshot, inodes: set[int], scan: native.Scan
+) -> frozenset[int]:
+    """The inodes of MPTCP sockets, where some were not told by a descriptor."""
+    untold = inodes - {one.inode for one in scan.holders if one.protocol}
+    if not untold:
+        return frozenset()
+    ports = {
+        row.local.port
+        for row in snapshot.sockets
+        if row.protocol is Protocol.TCP
+        and row.state is not State.CLOSE
+        and not untold.isdisjoint(inodes_of(row, snapshot))
     }
-    if not unnamed:
-        return dict(found)
-    ports = {owned.local.port for owned in unnamed.values()}
-    port = ports.pop() if len(ports) == 1 else 0
-    mptcp = {row.inode for row in native.list_sockets(Protocol.MPTCP, port).sockets}
-    return {
-        key: replace(owned, protocol=Protocol.MPTCP)
-        if key in unnamed and owned.inode in mptcp
-        else owned
-        for key, owned in found.items()
-    }
+    if not ports:
+        return frozenset()
+    port = ports.pop() if len(ports) == 1 and not snapshot.alike else 0
+    return frozenset(
+        row.inode for row in native.list_sockets(Protocol.MPTCP, port).sockets
+    )
 
 
 def _waits_for_accept(row: Socket) -> bool:

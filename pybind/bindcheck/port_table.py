@@ -6,7 +6,9 @@ the line of the listener that they came to.
 
 from __future__ import annotations
 
-from bindcheck.records import record
+from types import MappingProxyType
+
+from bindcheck.records import record, replace
 from bindcheck.rules.holders import (
     Neighbours,
     covering_listener,
@@ -17,13 +19,14 @@ from bindcheck.words import Direction, Kind, OwnerKind, Protocol, State
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from bindcheck.model import Endpoint, Owner, Process, Socket
+    from bindcheck.model import Endpoint, Owner, Place, Process, Socket
 
 CONNECTIONS = frozenset(
     {Kind.CONNECTION, Kind.CLOSE_WAIT, Kind.CLOSING_CONNECTION, Kind.TIME_WAIT}
 )
+_NO_NEIGHBOURS = Neighbours((), {})
 _USUAL_EPHEMERAL = (32768, 60999)
 _KIND_ORDER = {kind: number for number, kind in enumerate(Kind)}
 
@@ -57,6 +60,8 @@ class Entry:
     """What came to this listener and has no line of its own."""
     last_ends_ms: int | None
     """When the last TIME_WAIT ends, of its own and of those that are counted."""
+    other_ports: tuple[int, ...] = ()
+    """Those that have nothing but one like it, each: lines that differ in the port."""
 
 
 @record(frozen=True, slots=True)
@@ -71,7 +76,7 @@ class PortTable:
 def judged(
     sockets: Sequence[Socket], ephemeral: tuple[int, int] | None
 ) -> tuple[Row, ...]:
-    """Judge rows, and sort them by port, protocol and address.
+    """Judge rows, whether their owners are known or not; in the order of the sockets.
 
     Args:
         sockets: all rows of each port.
@@ -80,17 +85,63 @@ def judged(
     """
     low, high = ephemeral or _USUAL_EPHEMERAL
     ports: dict[tuple[Protocol, int], _Port] = {}
+    places = []
     for one in sockets:
         place = (one.protocol.table, one.local.port)
-        if place not in ports:
-            ports[place] = _Port()
-        ports[place].sockets.append(one)
-    rows = [
-        row
+        port = ports.get(place)
+        if port is None:
+            port = ports[place] = _Port()
+        port.sockets.append(one)
+        places.append(port)
+    rows = {
+        id(port): port.rows(ephemeral=low <= number <= high)
         for (_, number), port in ports.items()
-        for row in port.rows(ephemeral=low <= number <= high)
-    ]
-    return tuple(sorted(rows, key=_position))
+    }
+    return tuple([next(rows[id(port)]) for port in places])
+
+
+def seated(
+    rows: Iterable[Row],
+    sockets: Sequence[Socket],
+    ephemeral: tuple[int, int] | None,
+) -> tuple[Row, ...]:
+    """Put the sockets with their owners in the place of those that were judged.
+
+    Args:
+        rows: as judged() gave them.
+        sockets: the same in the same order, and more that are alone on their ports.
+        ephemeral: as for judged().
+    """
+    rows = tuple(rows)
+    owned = {
+        id(row.socket): one
+        for row, one in zip(rows, sockets, strict=False)
+        if row.socket is not one
+    }
+    moved: dict[int, tuple[Socket, ...]] = {}
+    for row in rows:
+        if id(row.listeners) not in moved:
+            moved[id(row.listeners)] = tuple(
+                [owned.get(id(one), one) for one in row.listeners]
+            )
+    same = tuple(
+        [
+            replace(
+                row,
+                socket=owned.get(id(row.socket), row.socket),
+                listeners=moved[id(row.listeners)],
+            )
+            if row.listeners or id(row.socket) in owned
+            else row
+            for row in rows
+        ]
+    )
+    return same + judged(sockets[len(rows) :], ephemeral)
+
+
+def in_order(rows: Iterable[Row]) -> list[Row]:
+    """Sort rows by port, protocol and address."""
+    return sorted(rows, key=_position)
 
 
 def needs_owner(row: Row) -> bool:
@@ -104,20 +155,24 @@ def needs_owner(row: Row) -> bool:
 
 
 def port_table(
-    rows: Iterable[Row], *, connections: bool = False, each: bool = False
+    rows: Iterable[Row],
+    *,
+    connections: bool = False,
+    each: bool = False,
+    alike: Mapping[int, tuple[Place, ...]] = MappingProxyType({}),
 ) -> PortTable:
     """Put rows together to lines.
 
     Args:
-        rows: with their owners, in the order of the lines.
+        rows: with their owners.
         connections: connections that somebody has get lines too, those alike one.
         each: every row gets a line.
+        alike: where there are more that are like a row's, as Snapshot.alike.
     """
-    groups: dict[tuple[object, ...], _Group] = {}
-    places: dict[int, _Group] = {}
+    lines: list[Row] = []
     counted: list[Row] = []
     outgoing = lingering = 0
-    for number, row in enumerate(rows):
+    for row in rows:
         shown = each or (connections and row.socket.owner.kind is not OwnerKind.NONE)
         if row.outgoing and not (shown or connections):
             lingering += row.kind is Kind.TIME_WAIT
@@ -125,18 +180,27 @@ def port_table(
         elif row.listeners and not shown:
             counted.append(row)
         else:
-            group = groups.setdefault((number,) if each else _nature(row), _Group())
-            group.rows.append(row)
-            places[id(row.socket)] = group
+            lines.append(row)
+    groups: dict[tuple[object, ...], _Group] = {}
+    places: dict[int, _Group] = {}
+    for number, row in enumerate(in_order(lines)):
+        group = groups.setdefault((number,) if each else _nature(row), _Group())
+        group.rows.append(row)
+        places[id(row.socket)] = group
+    _count(counted, places)
+    entries = tuple(one.entry(alike) for one in groups.values())
+    return PortTable(entries, outgoing, lingering)
+
+
+def _count(rows: Iterable[Row], places: Mapping[int, _Group]) -> None:
+    """Count rows in the lines of the listeners that they came to."""
     accepting: dict[int, list[_Group]] = {}
-    for row in counted:
+    for row in rows:
         found = accepting.get(id(row.listeners))
         if found is None:
             lines = {id(places[id(one)]): places[id(one)] for one in row.listeners}
             found = accepting[id(row.listeners)] = list(lines.values())
         _accepting(row, found).count(row)
-    entries = tuple(one.entry() for one in groups.values())
-    return PortTable(entries, outgoing, lingering)
 
 
 class _Port:
@@ -146,15 +210,15 @@ class _Port:
         self.sockets: list[Socket] = []
         self._accepting: dict[bytes, tuple[Socket, ...]] = {}
 
-    def rows(self, *, ephemeral: bool) -> Iterable[Row]:
-        connected = [one for one in self.sockets if one.remote is not None]
-        neighbours = Neighbours((), {})
-        if connected:
+    def rows(self, *, ephemeral: bool) -> Iterator[Row]:
+        neighbours = _NO_NEIGHBOURS
+        if len(self.sockets) > 1:
+            connected = [one for one in self.sockets if one.remote is not None]
             # Of many that listen on one address one is enough.
             listeners = {
                 (one.packed, one.v6only): one
                 for one in self.sockets
-                if one.state is State.LISTEN
+                if connected and one.state is State.LISTEN
             }
             neighbours = Neighbours.of([*listeners.values(), *connected])
         for one in self.sockets:
@@ -163,9 +227,9 @@ class _Port:
                 client = kind is Kind.DATAGRAM and one.remote is not None
                 yield Row(one, kind, None, client and ephemeral, ())
                 continue
-            direction = direction_of(one, neighbours)
+            found = self._listeners(one, neighbours) if neighbours.listeners else ()
+            direction = direction_of(one, neighbours, covered=bool(found))
             known = direction or one.opened
-            found = self._listeners(one, neighbours)
             if known is not None:
                 outgoing = known is Direction.OUTGOING
             else:
@@ -213,7 +277,7 @@ class _Group:
             self._pids = {one.pid for row in self.rows for one in _processes(row)}
         return any(one.pid in self._pids for one in processes)
 
-    def entry(self) -> Entry:
+    def entry(self, alike: Mapping[int, tuple[Place, ...]]) -> Entry:
         for row in self.rows:
             self._wait_for(row)
         last = max(self.rows, key=lambda row: row.socket.timer_ms or 0)
@@ -230,6 +294,9 @@ class _Group:
             remote=remotes.pop() if len(remotes) == 1 else None,
             counted=self.counted,
             last_ends_ms=self.last_ends_ms,
+            other_ports=tuple(
+                [port for port, _, _ in alike.get(last.socket.inode, ())]
+            ),
         )
 
 

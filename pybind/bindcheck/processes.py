@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from bindcheck.model import Facts
+    from bindcheck.rows import Holder
 
 _STATES = {
     "R": "running",
@@ -86,7 +87,7 @@ def describe_process(
     )
 
 
-def with_descriptors(process: Process, holders: Sequence[native.Holder]) -> Process:
+def with_descriptors(process: Process, holders: Sequence[Holder]) -> Process:
     """Add its descriptors of one socket."""
     fds = sorted({one.fd for one in holders if one.fd is not None})
     threads = {one.tid for one in holders}

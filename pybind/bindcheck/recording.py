@@ -112,6 +112,7 @@ def _plain(value: object) -> object:
         return {
             name: None if name == "program" else _plain(getattr(value, name))
             for name in type(value).__slots__  # type: ignore[attr-defined]
+            if name != "alike"  # of a table of all ports, which is not recorded
         }
     return value
 

@@ -49,11 +49,7 @@ class Protocol(StrEnum):
     @property
     def type(self) -> SocketType:
         """The socket type that a server of this protocol uses."""
-        if self in (Protocol.UDP, Protocol.UDPLITE, Protocol.UNIX_DATAGRAM):
-            return SocketType.DATAGRAM
-        if self is Protocol.UNIX_SEQPACKET:
-            return SocketType.SEQPACKET
-        return SocketType.STREAM
+        return _TYPES.get(self, SocketType.STREAM)
 
     @property
     def table(self) -> Protocol:
@@ -66,6 +62,12 @@ class Protocol(StrEnum):
         return self in UNIX_PROTOCOLS
 
 
+_TYPES = {
+    Protocol.UDP: SocketType.DATAGRAM,
+    Protocol.UDPLITE: SocketType.DATAGRAM,
+    Protocol.UNIX_DATAGRAM: SocketType.DATAGRAM,
+    Protocol.UNIX_SEQPACKET: SocketType.SEQPACKET,
+}
 UNIX_PROTOCOLS = (Protocol.UNIX, Protocol.UNIX_DATAGRAM, Protocol.UNIX_SEQPACKET)
 IP_PROTOCOLS = (
     Protocol.TCP,

@@ -39,6 +39,7 @@ from bindcheck.model import (
     Socket,
     Target,
 )
+from bindcheck.rows import Holder
 from bindcheck.target import MAPPED_PREFIX
 from bindcheck.words import Domain, Family, Protocol, State, Step
 from tests.support.windows_matrix import answers
@@ -252,10 +253,7 @@ class Simulated:
             elevated=False if windows else None,
         )
 
-    def list_sockets(
-        self, protocol: Protocol, port: int, *, tries_bound: bool = False
-    ) -> native.Listing:
-        del tries_bound
+    def list_sockets(self, protocol: Protocol, port: int, **_: bool) -> native.Listing:
         rows = [
             self._row(one)
             for one in self.held
@@ -332,7 +330,7 @@ class Simulated:
                     continue
                 pids.add(pid)
                 holders.append(
-                    native.Holder(
+                    Holder(
                         inode=index + 1,
                         pid=pid,
                         tid=pid,

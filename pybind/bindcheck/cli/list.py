@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import sys
+from itertools import groupby
 
+from bindcheck.alike import parted
 from bindcheck.cli.exit_codes import ExitCode
 from bindcheck.cli.output import print_lines, privileged_command, terminal_width, write
 from bindcheck.errors import UsageError
 from bindcheck.observe import Observer
-from bindcheck.port_table import judged, needs_owner, port_table
+from bindcheck.port_table import in_order, judged, needs_owner, port_table, seated
 from bindcheck.records import replace
 from bindcheck.render import Line, cells
 from bindcheck.rules.overlap import holder_coverage
@@ -21,10 +23,12 @@ from bindcheck.words import Family, Kind, OwnerKind, Protocol
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from bindcheck.model import Snapshot, Socket
+    from bindcheck.model import Endpoint, Snapshot, Socket
     from bindcheck.port_table import Entry, PortTable, Row
+
+    _Place = tuple[Protocol, bytes, int, Endpoint | None, int]
 
 _PORT, _REMOTE = HEADER.index("PORT"), HEADER.index("REMOTE")
 _LONG = (HEADER.index("PROGRAM"), HEADER.index("NOTE"))
@@ -55,12 +59,13 @@ def run(arguments: argparse.Namespace) -> ExitCode:
 
 def _run(arguments: argparse.Namespace, ports: frozenset[int]) -> ExitCode:
     observer = Observer()
-    snapshot = _with_owners(observer, arguments, ports)
-    rows = judged(snapshot.sockets, snapshot.facts.ephemeral_range)
+    snapshot, rows = _with_owners(observer, arguments, ports)
     if arguments.json:
-        write(_json(rows, snapshot, observer))
+        write(_json(in_order(rows), snapshot, observer))
     else:
-        table = port_table(rows, connections=bool(ports), each=arguments.all)
+        table = port_table(
+            rows, connections=bool(ports), each=arguments.all, alike=snapshot.alike
+        )
         missing = sorted(ports - {row.socket.local.port for row in rows})
         lines = _lines(table, snapshot, missing, arguments)
         print_lines(lines, color=not arguments.no_color)
@@ -88,26 +93,36 @@ def _ports(text: str) -> set[int]:
 
 def _with_owners(
     observer: Observer, arguments: argparse.Namespace, ports: frozenset[int]
-) -> Snapshot:
-    """What is there, with the owners that will be shown."""
-    snapshot = _look(observer, arguments, ports)
-    wanted = snapshot.sockets
-    connected = any(one.remote is not None for one in wanted)
-    if connected and not (ports or arguments.all or arguments.json):
-        rows = judged(wanted, snapshot.facts.ephemeral_range)
-        wanted = tuple(row.socket for row in rows if needs_owner(row))
-    snapshot = observer.with_owners(snapshot, wanted)
+) -> tuple[Snapshot, Sequence[Row]]:
+    """What is there, and its rows with the owners that will be shown."""
+    ephemeral = observer.facts.ephemeral_range
+    alike = not (ports or arguments.json)
+    snapshot = _look(observer, arguments, ports, alike=alike)
+    rows = judged(snapshot.sockets, ephemeral)
+    wanted = rows
+    if alike and not arguments.all:
+        wanted = tuple(row for row in rows if needs_owner(row))
+    snapshot = observer.with_owners(snapshot, [row.socket for row in wanted])
+    gone: set[_Place] = set()
     if any(one.owner.kind in _UNSEEN for one in snapshot.sockets):
-        snapshot = _without_closed(snapshot, _look(observer, arguments, ports))
+        later = _look(observer, arguments, ports, alike=alike)
+        snapshot, gone = _part_closed(snapshot, later)
+    rows = seated(rows, snapshot.sockets, ephemeral)
+    if gone:
+        rows = tuple(row for row in rows if _place(row.socket) not in gone)
     # Each of several tables may have said the same, of other processes by then.
     limits = {
         one.code if one.code in _OF_OWNERS else one: one for one in snapshot.limits
     }
-    return replace(snapshot, limits=tuple(limits.values()))
+    return replace(snapshot, limits=tuple(limits.values())), rows
 
 
 def _look(
-    observer: Observer, arguments: argparse.Namespace, ports: frozenset[int]
+    observer: Observer,
+    arguments: argparse.Namespace,
+    ports: frozenset[int],
+    *,
+    alike: bool = False,
 ) -> Snapshot:
     """The rows that are asked for; rare protocols may have no tables."""
     asked = [one for one in (Protocol.TCP, Protocol.UDP) if getattr(arguments, one)]
@@ -116,9 +131,13 @@ def _look(
     port = next(iter(ports)) if len(ports) == 1 else 0
     seen = []
     for protocol in (*asked, *rare):
-        one = observer.look(protocol, port, None)
+        one = observer.look(protocol, port, None, alike=alike)
         if one.listed or protocol in asked:
-            seen.append(observer.with_bound_sockets(one, protocol, port))
+            all_of_it = observer.with_bound_sockets(one, protocol, port)
+            if alike and len(all_of_it.sockets) > len(one.sockets):
+                # Those that are alike may not be alone on their ports.
+                return _look(observer, arguments, ports)
+            seen.append(all_of_it)
     return replace(
         seen[0],
         listed=all(one.listed for one in seen),
@@ -129,22 +148,34 @@ def _look(
             for row in one.sockets
             if (not ports or row.local.port in ports) and _is_of(row, arguments.family)
         ),
+        alike={inode: more for one in seen for inode, more in one.alike.items()},
     )
 
 
-def _without_closed(snapshot: Snapshot, later: Snapshot) -> Snapshot:
-    """Leave out what nobody was seen to have because it was closed meanwhile."""
-    there = {_place(row) for row in later.sockets}
-    rows = tuple(
-        row
-        for row in snapshot.sockets
-        if row.owner.kind not in _UNSEEN or _place(row) in there
-    )
-    return replace(snapshot, sockets=rows)
+def _part_closed(snapshot: Snapshot, later: Snapshot) -> tuple[Snapshot, set[_Place]]:
+    """Find what nobody was seen to have because it was closed meanwhile.
+
+    In the snapshot it does not stand for others, nor others for it.
+    """
+    unseen = [row for row in snapshot.sockets if row.owner.kind in _UNSEEN]
+    there = {one for row in later.sockets for one in _places(row, later)}
+    gone = {one for row in unseen for one in _places(row, snapshot)} - there
+    if gone and snapshot.alike:
+        places = (one for row in snapshot.sockets for one in _places(row, snapshot))
+        snapshot = parted(snapshot, {one[-1]: one in gone for one in places})
+    return snapshot, gone
 
 
-def _place(row: Socket) -> tuple[object, ...]:
-    return (row.protocol.table, row.packed, row.local, row.remote, row.inode)
+def _places(row: Socket, snapshot: Snapshot) -> Iterator[_Place]:
+    """What tells sockets apart, of a row and of those that it stands for."""
+    one = _place(row)
+    yield one
+    for port, inode, _ in snapshot.alike.get(row.inode, ()):
+        yield (*one[:2], port, None, inode)
+
+
+def _place(row: Socket) -> _Place:
+    return (row.protocol.table, row.packed, row.local.port, row.remote, row.inode)
 
 
 def _is_of(row: Socket, family: str | None) -> bool:
@@ -264,18 +295,40 @@ def _rows(
     if not entries:
         return []
     columns = Columns(snapshot, _interfaces(entries))
+    highest = max(
+        port for one in entries for port in (one.socket.local.port, *one.other_ports)
+    )
+    head = "" if arguments.quiet else HEADER[_PORT]
+    room = max(len(head), len(str(highest)))
     table = [columns.of(one) for one in entries]
-    styles = ["dim" if one.kind is Kind.TIME_WAIT else "" for one in entries]
     used = [index for index in range(len(HEADER)) if any(row[index] for row in table)]
     if not (arguments.all or arguments.targets):
         used = [index for index in used if index != _REMOTE]
     if not arguments.quiet:
-        table.insert(0, HEADER)
-        styles.insert(0, "bold")
+        table.append(HEADER)
+    table = [(row[_PORT].rjust(room), *row[_PORT + 1 :]) for row in table]
     on_terminal = sys.stdout is not None and sys.stdout.isatty()
     texts = _aligned(table, used, terminal_width() if on_terminal else None)
+    header = [] if arguments.quiet else [Line(texts.pop(), "bold", wrap=False)]
+    return header + _each_port(entries, texts, room)
+
+
+def _each_port(entries: Sequence[Entry], texts: Sequence[str], room: int) -> list[Line]:
+    """The lines of entries, and of the other ports that they stand for."""
+    lines = []
+    for number, (one, text) in enumerate(zip(entries, texts, strict=True)):
+        protocol, rest = one.socket.protocol, text[room:]
+        lines.append((one.socket.local.port, protocol, number, text))
+        lines += [
+            (port, protocol, number, f"{port:>{room}}{rest}")
+            for port in one.other_ports
+        ]
+    lines.sort()
+    styles = ["dim" if one.kind is Kind.TIME_WAIT else "" for one in entries]
     return [
-        Line(text, style, wrap=False) for text, style in zip(texts, styles, strict=True)
+        # Of thousands of lines one text takes a tenth of the time.
+        Line("\n".join(text for *_, text in run), style, wrap=False)
+        for style, run in groupby(lines, key=lambda line: styles[line[2]])
     ]
 
 
@@ -308,15 +361,13 @@ def _aligned(
                 columns.append(texts)
             break
         room = min(room, most) if index in _LONG else room
-        columns.append([_padded(one, room, index) for one in texts])
+        columns.append([_padded(one, room) for one in texts])
         taken += room + 2
     lines = ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
     return [_cut(one, width) for one in lines] if width else lines
 
 
-def _padded(text: str, room: int, column: int) -> str:
-    if column == _PORT:
-        return text.rjust(room)
+def _padded(text: str, room: int) -> str:
     return text.ljust(room) if text.isascii() else text + " " * (room - cells(text))
 
 

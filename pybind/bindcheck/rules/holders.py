@@ -162,10 +162,14 @@ class Neighbours:
         return cls(tuple(listeners), frozen)
 
 
-def direction_of(socket: Socket, neighbours: Neighbours) -> Direction | None:
-    """Who opened a connection, None where nothing shows it."""
-    kind = kind_of(socket)
-    if kind not in _DIRECTED:
+def direction_of(
+    socket: Socket, neighbours: Neighbours, *, covered: bool | None = None
+) -> Direction | None:
+    """Who opened a connection, None where nothing shows it.
+
+    `covered`: whether one of the listeners accepts for its address, where that is known.
+    """
+    if kind_of(socket) not in _DIRECTED:
         return None
     if socket.state is State.SYN_SENT:
         return Direction.OUTGOING
@@ -173,7 +177,9 @@ def direction_of(socket: Socket, neighbours: Neighbours) -> Direction | None:
         return Direction.ACCEPTED
     if socket.opened is not None:
         return socket.opened
-    if covering_listener(socket, neighbours.listeners):
+    if covered is None:
+        covered = covering_listener(socket, neighbours.listeners) is not None
+    if covered:
         return Direction.ACCEPTED
     # One place that is connected from several of its ports is a client of ours:
     # connect() gives one of our ports to one connection to a place.

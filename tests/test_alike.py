@@ -1,0 +1,252 @@
+"""Sockets that differ in their port alone are read as one: the table stays the same."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bindcheck import native
+from bindcheck.alike import inodes_of, parted, places_of
+from bindcheck.cli.list import _part_closed
+from bindcheck.model import NO_OWNER, Owner
+from bindcheck.observe import Observer
+from bindcheck.records import replace
+from bindcheck.words import OwnerKind, Protocol
+from tests.support import NOBODY, Holder, needs
+from tests.test_command import Answer, as_nobody, here
+from tests.test_list import socket_row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bindcheck.model import Snapshot
+
+pytestmark = pytest.mark.usefixtures("network")
+linux = needs("socket tables", "network namespaces")
+MANY = 300  # more than of one process are read in all detail
+
+
+@pytest.fixture
+def one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[Callable[[], Answer]], Answer]:
+    """Run something where each socket is a row of its own."""
+    real = native.list_sockets
+
+    def ask(run: Callable[[], Answer]) -> Answer:
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                native,
+                "list_sockets",
+                lambda protocol, port, **how: real(
+                    protocol, port, **how | {"alike": False}
+                ),
+            )
+            return run()
+
+    return ask
+
+
+def listen(
+    holder: Holder, ports: range, address: str = "127.0.0.1", how: str = ""
+) -> None:
+    holder.run(
+        f"for port in {list(ports)}:\n"
+        f"    one = socket.socket(socket.AF_INET6 if ':' in {address!r} else socket.AF_INET)\n"
+        f"    {how or 'pass'}\n"
+        f"    one.bind(({address!r}, port)); one.listen()\n"
+        f"    kept[{address!r}, port] = one"
+    )
+
+
+def fill(make_holder: Callable[..., Holder]) -> None:
+    """Sockets of many kinds, most of which are like others."""
+    first, second, other = make_holder(), make_holder(), make_holder(uid=NOBODY)
+    listen(first, range(20000, 20000 + MANY))
+    listen(second, range(21000, 21020))
+    listen(first, range(21000, 21005), "127.0.0.2")  # where another one is too
+    listen(first, range(22000, 22010), "::1")
+    listen(first, range(23000, 23005), "::", "one.setsockopt(41, 26, 1)")
+    listen(first, range(23100, 23105), "::", "one.setsockopt(41, 26, 0)")
+    listen(second, range(24000, 24005), "127.0.0.1", "one.setsockopt(1, 25, b'lo')")
+    listen(other, range(25000, 25010))
+    for port in range(20000, 20010):
+        second.bind(port=port, kind="udp", name=f"u{port}")
+    for port in range(26000, 26005):
+        second.bind(port=port, name=f"b{port}")
+    first.run(
+        "for port in range(20000, 20003):\n"
+        "    kept['c', port] = socket.create_connection(('127.0.0.1', port))\n"
+        "    kept['a', port], _ = kept['127.0.0.1', port].accept()"
+    )
+
+
+@linux
+class TestTheTableIsTheSame:
+    @pytest.mark.parametrize("options", ["", "--all", "-q", "-t", "-6", "-4 -u", "-v"])
+    def test_as_root(
+        self,
+        make_holder: Callable[..., Holder],
+        one_by_one: Callable[[Callable[[], Answer]], Answer],
+        options: str,
+    ) -> None:
+        fill(make_holder)
+        before = here("list", *options.split())
+        assert before == one_by_one(lambda: here("list", *options.split()))
+        if not options:
+            assert len(before.lines) > MANY + 70
+
+    @needs("root")
+    @pytest.mark.parametrize("options", ["", "--all"])
+    def test_as_nobody(
+        self,
+        make_holder: Callable[..., Holder],
+        one_by_one: Callable[[Callable[[], Answer]], Answer],
+        options: str,
+    ) -> None:
+        fill(make_holder)
+        before = as_nobody("list", *options.split())
+        assert before == one_by_one(lambda: as_nobody("list", *options.split()))
+        assert sum("hidden" in line for line in before.lines) > MANY
+
+    def test_most_of_it_is_one_row(self, holder: Holder) -> None:
+        listen(holder, range(20000, 20000 + MANY))
+        asked = native.list_sockets(Protocol.TCP, 0, alike=True)
+        (row,) = asked.sockets
+        assert len(asked.alike[row.inode]) == MANY - 1
+        rows = native.list_sockets(Protocol.TCP, 0).sockets
+        (others,) = asked.alike.values()
+        of_row = (row.local.port, row.inode, row.cookie)
+        assert {of_row, *others} == {
+            (one.local.port, one.inode, one.cookie) for one in rows
+        }
+
+    @needs("MPTCP")
+    def test_mptcp_among_more_than_are_asked(self, holder: Holder) -> None:
+        """The kernel's tables have their listeners among those of TCP."""
+        listen(holder, range(20000, 20000 + MANY))
+        for port in (19999, 29999):  # the first and the last to be found
+            holder.bind(port=port, kind="mptcp", listen=True, name=f"m{port}")
+        lines = {line.split()[0]: line.split()[1] for line in here("list").lines}
+        found = {port for port, protocol in lines.items() if protocol == "mptcp"}
+        assert found == {"19999", "29999"}
+
+    @needs("ip")
+    def test_a_port_that_the_kernel_may_use(self, one_by_one: Any) -> None:
+        """A tunnel's socket is like others that nobody has, until its port is asked."""
+        for number in range(3):
+            for what in (
+                f"add vx{number} type vxlan id {number + 1} dstport {4789 + number}",
+                f"set vx{number} up",
+            ):
+                subprocess.run(["ip", "link", *what.split()], check=True)
+        asked = here("list", "-u")
+        assert asked == one_by_one(lambda: here("list", "-u"))
+        assert all(f"vx{number}" in asked.out for number in range(3))
+
+    def test_socket_that_was_given_by_another_program(
+        self, one_by_one: Any, make_holder: Callable[..., Holder]
+    ) -> None:
+        """Which descriptors those are tells which sockets: no two are alike."""
+        holder = make_holder()
+        listen(holder, range(20000, 20004))
+        code = (
+            "import os, time\n"
+            "os.environ['LISTEN_PID'] = str(os.getpid())\n"
+            "os.environ['LISTEN_FDS'] = '2'\n"
+            "os.execvp('sleep', ['sleep', '1000'])"
+        )
+        child = holder.run(
+            "import subprocess, sys\n"
+            "moved = [os.dup2(kept['127.0.0.1', 20000 + n].fileno(), 3 + n) for n in range(4)]"
+            "\n"
+            f"child = subprocess.Popen([sys.executable, '-S', '-c', {code!r}], "
+            "pass_fds=(3, 4, 5, 6))\n"
+            "result = child.pid"
+        )
+        try:
+            holder.run(
+                "while open(f'/proc/{child.pid}/comm').read() != 'sleep\\n': time.sleep(0.01)"
+            )
+            asked = here("list")
+            assert asked == one_by_one(lambda: here("list"))
+            assert asked.out.count("socket activation") == 2
+        finally:
+            os.kill(child, 9)
+
+
+class TestParted:
+    """Without any system."""
+
+    @staticmethod
+    def snapshot(*ports: int) -> Snapshot:
+        """One row on 8080, which stands for others; inodes are ports and 10,000."""
+        row = socket_row(inode=18080, cookie=5)
+        more = tuple((port, 10000 + port, port) for port in ports)
+        empty = Observer().nothing_seen()
+        return replace(empty, sockets=(row,), alike={18080: more} if more else {})
+
+    def test_those_of_another_nature_have_a_row_of_their_own(self) -> None:
+        natures = {18080: "a", 10001: "b", 10002: "a", 10003: "b"}
+        found = parted(self.snapshot(1, 2, 3, 4), natures)
+        first, second, third = found.sockets
+        assert first is self.snapshot().sockets[0] or first.local.port == 8080
+        assert (second.local.port, second.inode, second.cookie) == (1, 10001, 1)
+        assert (third.local.port, third.inode, third.cookie) == (4, 10004, 4)
+        assert found.alike == {18080: ((2, 10002, 2),), 10001: ((3, 10003, 3),)}
+
+    def test_who_has_no_nature_is_alone(self) -> None:
+        found = parted(self.snapshot(1, 2), {})
+        assert [row.local.port for row in found.sockets] == [8080, 1, 2]
+        assert found.alike == {}
+
+    def test_what_a_row_stands_for(self) -> None:
+        snapshot = self.snapshot(1, 2)
+        (row,) = snapshot.sockets
+        assert inodes_of(row, snapshot) == {18080, 10001, 10002}
+        assert list(places_of(snapshot)) == [(8080, 18080), (1, 10001), (2, 10002)]
+        assert inodes_of(replace(row, inode=0), snapshot) == set()
+
+    @pytest.mark.parametrize("gone", [{1}, {8080}, {8080, 2}, {1, 2, 3, 8080}, set()])
+    def test_one_that_was_closed_meanwhile(self, gone: set[int]) -> None:
+        snapshot = self.snapshot(1, 2, 3)
+        (row,) = snapshot.sockets
+        hidden = replace(row, owner=Owner(kind=OwnerKind.HIDDEN))
+        snapshot = replace(snapshot, sockets=(hidden,))
+        left = sorted({1, 2, 3, 8080} - gone)
+        rows = [replace(row, local=replace(row.local, port=port)) for port in left]
+        inodes = {port: 10000 + port for port in left} | {8080: 18080}
+        later = replace(
+            snapshot,
+            sockets=tuple(replace(one, inode=inodes[one.local.port]) for one in rows),
+            alike={},
+        )
+        found, closed = _part_closed(snapshot, later)
+        assert {place[2] for place in closed} == gone
+        shown = set()
+        for one in found.sockets:
+            ports = {port for port, _, _ in found.alike.get(one.inode, ())}
+            if one.local.port not in gone:
+                assert ports.isdisjoint(gone)
+                shown |= {one.local.port} | ports
+        assert shown == set(left)
+        assert all(one.owner is not NO_OWNER for one in found.sockets)
+
+
+@linux
+def test_rows_are_what_the_socket_itself_says(holder: Holder) -> None:
+    """A client's row has both ends; what has no value is None."""
+    port = holder.bind("::1", listen=True)
+    with socket.create_connection(("::1", port)) as client:
+        own = client.getsockname()[1]
+        (row,) = native.list_sockets(Protocol.TCP, own).sockets
+        assert (row.local.address, row.local.port) == ("::1", own)
+        assert row.remote is not None
+        assert (row.remote.address, row.remote.port) == ("::1", port)
+        assert row.packed == socket.inet_pton(socket.AF_INET6, "::1")
+        assert row.inode == os.fstat(client.fileno()).st_ino
+        assert (row.timer_ms, row.pid, row.created) == (None, None, None)
