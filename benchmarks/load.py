@@ -75,7 +75,7 @@ def loaded(load: Load) -> Iterator[int]:
         for number in range(max(1, load.processes)):
             children.append(start(number, load, server, hub))
         server.close()
-        yield children[0]
+        yield children[load.processes // 2]
     finally:
         for pid in children:
             os.kill(pid, signal.SIGKILL)
@@ -111,7 +111,7 @@ def start(number: int, load: Load, server: socket.socket, hub: socket.socket) ->
         os.close(reader)
         return pid
     os.close(reader)
-    if number:
+    if number != load.processes // 2:  # not one that a walk comes to at once
         server.close()
     kept: list[object] = []
     share = Share(number, max(1, load.processes))

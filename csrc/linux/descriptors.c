@@ -125,6 +125,44 @@ static void check_known(const bc__scan *scan)
     }
 }
 
+/* A server makes the socket that it listens on early, and of one that opened much else
+ * before it is among the last: those numbers are looked at before all others, of every
+ * process, until each wanted socket is known. From there on others are compared. */
+void bc__look_ahead(bc__scan *scan, int32_t pid)
+{
+    enum { FIRST = 3, FEW = 6, LAST_FEW = 2 }; /* 0 to 2 are seldom sockets */
+    char path[32];
+    struct stat entry;
+    int64_t size;
+    int handle;
+
+    if (can_compare(scan)) {
+        return;
+    }
+    (void)snprintf(path, sizeof path, "%d/fd", (int)pid);
+    if (fstatat(scan->proc, path, &entry, 0) != 0 || entry.st_size == 0) {
+        return;
+    }
+    handle = openat(scan->proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (handle < 0) {
+        return; /* the walk that comes says so */
+    }
+    size = (int64_t)entry.st_size;
+    for (int64_t fd = FIRST; fd < size; fd++) {
+        char name[24];
+        uint64_t inode = 0;
+        if (fd == FIRST + FEW && size - LAST_FEW > fd) {
+            fd = size - LAST_FEW;
+        }
+        (void)snprintf(name, sizeof name, "%lld", (long long)fd);
+        if (bc__socket_at(handle, name, &inode) == 1 && bc__is_wanted(scan, inode)) {
+            bc__descriptor found = {-1, pid, pid, (int32_t)fd, inode};
+            (void)scan->found(scan, &found);
+        }
+    }
+    (void)close(handle);
+}
+
 /* Give a descriptor that matched to who asked, with its process. */
 static int report(table *of, int32_t fd, uint64_t inode)
 {

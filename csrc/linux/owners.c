@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST_PATIENCE = 100 };
+enum { MOST_PATIENCE = 100, WORTH_LOOKING_AHEAD = 256 };
 
 struct dirent *bc__next_entry(DIR *directory)
 {
@@ -191,11 +191,33 @@ static int fits(const bc_owners *owners)
            owners->text_count <= owners->text_capacity;
 }
 
+static int remember(bc__scan *scan, const bc__descriptor *descriptor)
+{
+    bc__remember(scan, descriptor);
+    return 0;
+}
+
+static void look_ahead(const bc__scan *scan, const bc__pids *pids)
+{
+    bc__scan ahead = *scan;
+    ahead.found = remember;
+    bc__visit_all(&ahead, pids, bc__look_ahead);
+}
+
 /* Our own process first. */
 static int scan_all(bc__scan *scan, DIR *directory, int32_t own)
 {
+    bc__pids pids;
     scan_process(scan, own);
-    return each_process(scan, directory, own, scan_process);
+    if (list_processes(directory, own, &pids) != 0) {
+        return -1;
+    }
+    if (scan->known != NULL && scan->sized && pids.count >= WORTH_LOOKING_AHEAD) {
+        look_ahead(scan, &pids);
+    }
+    bc__visit_all(scan, &pids, scan_process);
+    free(pids.pids);
+    return 0;
 }
 
 int bc__walk(bc__scan *scan)

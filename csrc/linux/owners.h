@@ -89,6 +89,10 @@ enum { BC__GONE = 1 };
 int bc__scan_descriptors(bc__scan *scan, int folder, const char *path, int32_t pid,
                          int32_t tid);
 
+/* Look at those of its descriptors that listeners mostly have, and remember what is
+ * found. Nothing is counted: bc__scan_descriptors() comes to all of them. */
+void bc__look_ahead(bc__scan *scan, int32_t pid);
+
 /* The same for the threads of a process that have a table of their own. (threads.c) */
 int bc__scan_threads(bc__scan *scan, int32_t pid);
 
