@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,10 +46,11 @@ def forked(
             os._exit(1)
     os.close(writer)
     try:
-        assert os.read(reader, 1) == b"x"
+        ready = os.read(reader, 1)
+        os.close(reader)
+        assert ready == b"x"
         yield pid
     finally:
-        os.close(reader)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
 
@@ -110,6 +112,33 @@ def test_every_holder_of_a_shared_socket(sockets: int) -> None:
         assert other not in {pid for pid, _, _ in found}
     for one in shared:
         one.close()
+
+
+@pytest.mark.parametrize("sockets", [1, 2])
+def test_a_few_holders_among_many_processes(sockets: int) -> None:
+    """Of so many those descriptors are looked at first that listeners mostly have."""
+    shared = [socket.create_server(("127.0.0.1", 0)) for _ in range(sockets)]
+    inodes = {inode_of(one) for one in shared}
+    holders = set()
+
+    def hold(number: int) -> None:
+        for place, one in enumerate(shared):
+            if number == 150:  # where nobody looks first
+                fcntl.fcntl(one.fileno(), fcntl.F_DUPFD, 100 + 100 * place)
+            if number not in (120, 151, 299):
+                one.close()
+        os.dup2(0, 900)
+
+    with ExitStack() as crowd:
+        for number in range(300):
+            pid = crowd.enter_context(forked(partial(hold, number)))
+            if number in (120, 150, 151, 299):
+                holders.add(pid)
+        for one in shared:
+            one.close()
+        found = by_core(inodes)
+        assert found == by_stat(inodes)
+        assert {pid for pid, _, _ in found} == holders
 
 
 def test_a_holder_that_moves_its_descriptor() -> None:
