@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 import subprocess
@@ -15,7 +16,8 @@ import pytest
 import bindcheck
 from bindcheck import native
 from bindcheck.cli.main import run
-from bindcheck.words import CauseCode, OwnerKind, Trait, Verdict
+from bindcheck.records import replace
+from bindcheck.words import CauseCode, Domain, OwnerKind, Trait, Verdict
 from tests.support import NOBODY, Holder, as_user, needs
 from tests.support.namespaces import (
     in_pid_namespace,
@@ -302,6 +304,25 @@ def test_in_flight_over_a_unix_socket(holder: Holder) -> None:
     assert diagnose(port).verdict is Verdict.BINDABLE
 
 
+def test_kernel_that_does_not_list_its_devices(
+    holder: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have a socket that no process has: that is said, and nothing claimed."""
+    real = native.find_owners
+    monkeypatch.setattr(
+        native, "find_owners", lambda *a, **k: replace(real(*a, **k), unreadable=0)
+    )
+    port = holder.bind(listen=True)
+    send_away(holder)
+    assert blocker_of(diagnose(port)).owner.kind is OwnerKind.IN_TRANSIT
+    refused = native.error(Domain.ERRNO, errno.EPERM)
+    monkeypatch.setattr(native, "list_tunnels", lambda: refused)
+    found = diagnose(port)
+    assert blocker_of(found).owner.kind is OwnerKind.HIDDEN
+    (limit,) = (one for one in found.limits if one.code == "kernel-ports-unread")
+    assert refused.message in limit.text
+
+
 @needs("root", "mount")
 def test_in_a_pid_namespace_it_is_always_hidden(holder: Holder) -> None:
     """All that can be seen can be read there, and still the holder is outside."""
@@ -330,7 +351,9 @@ class TestTunnel:
         return only(bindcheck.diagnose(("127.0.0.1", port), protocol="udp"))
 
     def test_port_of_the_device(self, vxlan: str) -> None:
-        assert [(one.name, one.kind, one.port) for one in native.list_tunnels()] == [
+        listed = native.list_tunnels()
+        assert isinstance(listed, tuple)
+        assert [(one.name, one.kind, one.port) for one in listed] == [
             ("vx0", "vxlan", 4789)
         ]
         found = self.ask()

@@ -13,7 +13,7 @@ import pytest
 
 import bindcheck
 from bindcheck import native
-from bindcheck.model import Attempt, Options, Snapshot
+from bindcheck.model import Attempt, NativeCode, Options, Snapshot
 from bindcheck.rules.decide import decide
 from bindcheck.target import make_target
 from bindcheck.wording import explain
@@ -190,3 +190,15 @@ def laid_out(
     )
     snapshot = Snapshot(facts=native.read_facts(), open_files=open_files)
     return explain(decide("127.0.0.1:8080", attempt, (), snapshot), snapshot)
+
+
+@needs("socket tables")
+def test_devices_that_cannot_be_listed_are_not_none() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        found = native.list_tunnels()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert isinstance(found, NativeCode)
+    assert found.name == "EMFILE"

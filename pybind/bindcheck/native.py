@@ -650,16 +650,18 @@ def service_name(pid: int, tag: int) -> str | None:
     return _string(text) or None
 
 
-def list_tunnels() -> tuple[Tunnel, ...]:
-    """List the devices that have a UDP socket of the kernel's own."""
+def list_tunnels() -> tuple[Tunnel, ...] | NativeCode:
+    """List the devices that have a UDP socket of the kernel's own, or say why not."""
     capacity = 16
-    count = ffi.new("size_t *")
-    failed = ffi.new("bc_error *")
+    count, failed = ffi.new("size_t *"), ffi.new("bc_error *")
     while True:
         rows = ffi.new("bc_tunnel[]", capacity)
-        if lib.bc_list_tunnels(rows, capacity, count, failed) != lib.BC_E_TRUNCATED:
+        status = lib.bc_list_tunnels(rows, capacity, count, failed)
+        if status != lib.BC_E_TRUNCATED:
             break
         capacity = 2 * count[0]
+    if status == lib.BC_E_SYSTEM:
+        return error(DOMAINS[failed.domain], failed.code)
     return tuple(
         Tunnel(
             name=_string(one.name),

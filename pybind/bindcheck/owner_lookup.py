@@ -11,7 +11,14 @@ from bindcheck import native
 from bindcheck.alike import inodes_of, parted, places_of
 from bindcheck.borrowers import without_borrowers
 from bindcheck.cgroups import cgroup_path
-from bindcheck.model import NO_OWNER, KernelPort, Notice, Process, Socket
+from bindcheck.model import (
+    NO_OWNER,
+    KernelPort,
+    NativeCode,
+    Notice,
+    Process,
+    Socket,
+)
 from bindcheck.patience import UnansweredError, in_time
 from bindcheck.port_users import kernel_ports, socket_units
 from bindcheck.processes import (
@@ -56,6 +63,7 @@ class OwnerLookup:
         self._cgroups: dict[int | None, str | None] = {}
         self._users: dict[int | None, str | None] = {}
         self._kernel_ports: tuple[KernelPort, ...] | None = None
+        self._ports_refused: NativeCode | None = None
         self._brief = False
         self._is_elsewhere = facts.system in (System.DARWIN, System.WINDOWS)
         self.unmapped_uid = unmapped_uid(facts)
@@ -82,7 +90,7 @@ class OwnerLookup:
         known = {row.inode for row in snapshot.sockets if row.owner is not NO_OWNER}
         if not inodes - known:
             return snapshot
-        self._kernel_ports = None
+        self._kernel_ports = self._ports_refused = None
         scan, snapshot, found = self._find_holders(snapshot, inodes)
         rows = []
         for row in snapshot.sockets:
@@ -220,15 +228,16 @@ class OwnerLookup:
         key = (row.state, row.uid, cgroup, *map(_without_descriptors, processes))
         if processes and not managed and key in alike:
             return replace(alike[key], processes=asking_first(processes, self.asking))
+        ports = () if processes else self._ports_of_the_kernel()
         owner = owner_of(
             row,
             processes,
-            everything_readable=everything_readable,
+            everything_readable=everything_readable and not self._ports_refused,
             cgroup=cgroup,
             user=self.name_of_user(row.uid),
             asking=self.asking,
             unmapped_uid=self.unmapped_uid,
-            kernel_ports=() if processes else self._ports_of_the_kernel(),
+            kernel_ports=ports,
             socket_units=socket_units(row) if managed else (),
         )
         if processes and not managed:
@@ -258,7 +267,7 @@ class OwnerLookup:
     def _ports_of_the_kernel(self) -> tuple[KernelPort, ...]:
         """Read once for a look, and only where nobody has a row."""
         if self._kernel_ports is None:
-            self._kernel_ports = kernel_ports()
+            self._kernel_ports, self._ports_refused = kernel_ports()
         return self._kernel_ports
 
     def _kernels(self) -> set[int | None]:
@@ -316,6 +325,13 @@ class OwnerLookup:
                 )
             )
         limits += self.unread(scan)
+        if self._ports_refused is not None:
+            text = (
+                "the devices of the network could not be listed "
+                f"({self._ports_refused.message}): what nobody is seen to have may be "
+                "the kernel's"
+            )
+            limits.append(Notice(code="kernel-ports-unread", text=text))
         if self.facts.system == System.LINUX and not sees_other_users():
             limits.append(
                 Notice(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from bindcheck import native
-from bindcheck.model import KernelPort
+from bindcheck.model import KernelPort, NativeCode
 from bindcheck.rules.ownership import listens_on
 from bindcheck.words import SocketType
 
@@ -26,13 +26,15 @@ _UNIT_FOLDERS = (
 )
 
 
-def kernel_ports() -> tuple[KernelPort, ...]:
-    """The ports that the kernel itself uses here, as far as it tells."""
-    tunnels = [
+def kernel_ports() -> tuple[tuple[KernelPort, ...], NativeCode | None]:
+    """The ports that the kernel itself uses here, as far as it tells; why not all."""
+    tunnels = native.list_tunnels()
+    refused = tunnels if isinstance(tunnels, NativeCode) else None
+    devices = [
         KernelPort(user=f"{one.kind} device {one.name}", port=one.port, datagram=True)
-        for one in native.list_tunnels()
+        for one in (() if isinstance(tunnels, NativeCode) else tunnels)
     ]
-    return (*tunnels, *_nfs_ports())
+    return (*devices, *_nfs_ports()), refused
 
 
 def _nfs_ports() -> Iterator[KernelPort]:
