@@ -650,6 +650,8 @@ class TestSandbox:
         (found,) = answered([question], Here(Observer()))
         assert (found.ok, found.widen) == (None, None)
         assert found.text == r"could not be tried: no\x1b[31m"
+        headline = verb._headline([found]).text
+        assert headline == "bindcheck sees everything that could be tried here"
 
 
 @linux

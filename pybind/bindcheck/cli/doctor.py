@@ -55,6 +55,8 @@ def _headline(checks: Sequence[Check]) -> Line:
         return Line(
             f"bindcheck cannot {what} {plural(count, 'thing')} here", "bold yellow"
         )
+    if not all(one.tried for one in checks):
+        return Line("bindcheck sees everything that could be tried here", "bold yellow")
     partly = any(one.ok is None and not one.is_setting for one in checks)
     what = "everything that matters" if partly else "everything"
     return Line(f"bindcheck sees {what} here", "bold green")

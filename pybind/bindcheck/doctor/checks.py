@@ -66,6 +66,7 @@ class Check:
     widen: str | None
     as_root: bool
     command: tuple[str, ...] | None
+    tried: bool = True
 
     @property
     def is_setting(self) -> bool:
@@ -79,11 +80,12 @@ def answered(questions: Iterable[Question], here: Here) -> tuple[Check, ...]:
 
 
 def _answered(question: Question, here: Here) -> Check:
+    tried = True
     try:
         answer = question.ask(here)
     except (OSError, BindcheckError, ImportError, ValueError) as error:
         text = f"could not be tried: {sanitize(str(error))}"
-        answer = Answer(ok=None, text=text)
+        answer, tried = Answer(ok=None, text=text), False
     return Check(
         name=question.name,
         group=question.group,
@@ -94,6 +96,7 @@ def _answered(question: Question, here: Here) -> Check:
         widen=answer.widen,
         as_root=answer.as_root,
         command=answer.command,
+        tried=tried,
     )
 
 
