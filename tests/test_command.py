@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import io
 import json
@@ -330,6 +331,17 @@ class TestStreams:
         assert (done.stdout, done.stderr) == ("{\n", "")
 
     @linux
+    def test_what_runs_out_is_not_called_a_failed_write(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def run_out(_: object) -> int:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "/proc")
+
+        monkeypatch.setattr("bindcheck.cli.probe.run", run_out)
+        answer = here("probe", "8080")
+        assert (answer.status, answer.out) == (3, "")
+        assert answer.err == "bindcheck: cannot go on: Too many open files\n"
+
     @pytest.mark.parametrize("option", ["-v", "--json"])
     def test_full_disk(self, option: str) -> None:
         with open("/dev/full", "w") as full:

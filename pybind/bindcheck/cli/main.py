@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
+_NOT_OF_WRITING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 INTERRUPTED = 130
 """The exit status of Ctrl-C: 128 and the number of SIGINT."""
 
@@ -36,7 +38,12 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.UNKNOWN
     except OSError as error:
         _discard_output()
-        return _trouble(f"cannot write the answer: {error.strerror}", ExitCode.UNKNOWN)
+        what = (
+            "cannot go on"
+            if error.errno in _NOT_OF_WRITING
+            else "cannot write the answer"
+        )
+        return _trouble(f"{what}: {error.strerror}", ExitCode.UNKNOWN)
     except KeyboardInterrupt:
         return INTERRUPTED
 
