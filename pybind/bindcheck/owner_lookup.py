@@ -99,11 +99,13 @@ class OwnerLookup:
             if listener is not None and id(listener) in found:
                 owned = replace(row, owner=found[id(listener)].owner)
             rows.append(owned)
-        limits = (*snapshot.limits, *self._owner_limits(scan))
+        limits = self._owner_limits(scan)
+        told = {one.code for one in limits}  # by an earlier look, of other processes
+        before = [one for one in snapshot.limits if one.code not in told]
         return replace(
             snapshot,
             sockets=tuple(rows),
-            limits=limits,
+            limits=(*before, *limits),
             foreign_pids=not pids_are_ours(),
         )
 

@@ -196,7 +196,7 @@ class Simulated:
         monkeypatch.setattr(observe, "own_status", dict)
         monkeypatch.setattr(observe, "own_cgroup", lambda: None)
         monkeypatch.setattr(observe, "cgroup_mount", lambda: None)
-        monkeypatch.setattr(owner_lookup, "kernel_ports", lambda: ())
+        monkeypatch.setattr(owner_lookup, "kernel_ports", lambda: ((), None))
         monkeypatch.setattr(observe, "read_line", lambda _: None)
         monkeypatch.setattr(processes, "_boot_time", lambda: 0.0)
         monkeypatch.setattr(
