@@ -65,6 +65,30 @@ def test_datagram_twin_is_asked_only_where_it_meets_every_holder(
 
 
 @needs("root", "IPv6")
+@pytest.mark.parametrize("bound", [True, False])
+@pytest.mark.parametrize("option", ["reuse_address", "reuse_port"])
+def test_option_of_a_connection_that_may_not_be_read(
+    holder: Holder, option: str, *, bound: bool
+) -> None:
+    """bind() of ::1 sets IPV6_V6ONLY, connect() does not: 0.0.0.0 meets the one alone."""
+    bind = "one.bind(('::1', 0))" if bound else "pass"
+    port = holder.run(
+        "one = kept['c'] = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)\n"
+        f"{bind}\n"
+        "one.connect(('::1', 9)); result = one.getsockname()[1]"
+    )
+
+    def ask() -> Diagnosis:
+        every = ("0.0.0.0", port)  # noqa: S104
+        return only(every, protocol="udp", **{option: True})
+
+    assert ask().verdict is (Verdict.BINDABLE if bound else Verdict.BLOCKED)
+    found = as_user(NOBODY, ask)
+    assert (found.verdict, found.attempt.ok) == (Verdict.UNKNOWN, None)
+    assert all(one.blocks is not Blocks.YES for one in found.blockers)
+
+
+@needs("root", "IPv6")
 def test_datagram_twin_may_hide_who_does_not_share(
     make_holder: Callable[..., Holder],
 ) -> None:

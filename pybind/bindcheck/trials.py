@@ -31,7 +31,7 @@ from bindcheck.words import (
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 # 127.0.0.0/8 is all local, and nobody sends to an address that nobody was told.
 _UNUSED_LOOPBACK = bytes((127, 201, 94, 113))
@@ -143,8 +143,7 @@ def _without_port_sharing(
     elif len(rows) == 1 and len(tried) == 2 and all(is_in_use(made) for made in tried):
         ok = False
     else:
-        who = asker(target, options, snapshot)
-        answers = {conflicts(who, row.socket) for row in rows}
+        answers = _answers(asker(target, options, snapshot), rows)
         if Blocks.YES in answers:
             ok = False
         elif answers == {None}:
@@ -307,13 +306,21 @@ def _shares_with_all(who: Asker, rows: Sequence[Overlapping]) -> bool | None:
     udp_lib_lport_inuse stops at the first holder that shares by SO_REUSEPORT: beside
     one that does not, the order in the kernel's table decides.
     """
-    answers = {conflicts(who, row.socket) for row in rows}
+    answers = _answers(who, rows)
     if not answers - {None}:
         return True
     if Blocks.POSSIBLY in answers:
         return None
     by_port = who.reuse_port and any(row.socket.reuse_port for row in rows)
     return None if by_port else False
+
+
+def _answers(who: Asker, rows: Iterable[Overlapping]) -> set[Blocks | None]:
+    """What holders object with; one that may not collide at all objects possibly."""
+    met = [(conflicts(who, row.socket), row.collision.certain) for row in rows]
+    return {
+        Blocks.POSSIBLY if found and not certain else found for found, certain in met
+    }
 
 
 def _quiet_twin(target: Target, rows: Sequence[Overlapping]) -> Target | None:
