@@ -324,7 +324,8 @@ class Judge:
                 self.world.allow(name)
             for number in group:
                 made = replace(there[number].made, fate="kept")
-                if self.world.make(number, made, self.asked.port) is None:
+                again = self.world.make(number, made, self.asked.port)
+                if again is None or again.is_gone():
                     break
             else:
                 assert self.kernel() == errno.EADDRINUSE, [there[one] for one in group]

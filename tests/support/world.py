@@ -132,6 +132,10 @@ class There:
     uid: int
     link: tuple[Place, Place] | None
 
+    def is_gone(self) -> bool:
+        """Whether the kernel did not keep it: one that nobody has may be one too many."""
+        return self.link is not None and state_of(*self.link) is None
+
 
 class World:
     """The holders in one network: two of root's and one of nobody's."""
