@@ -331,10 +331,10 @@ typedef struct {
     uint32_t command_offset, command_length; /* arguments, each NUL-ended */
     uint32_t folder_offset, folder_length;   /* working directory */
     uint32_t cgroup_offset, cgroup_length;   /* the text of /proc/PID/cgroup */
-    uint32_t holders; /* descriptors of it that were found; Linux: of more than
-                       * BC_MOST_DETAILED the rest has no options, protocol,
-                       * close_on_exec, waits */
-    uint8_t state;    /* letter of proc(5): R S D Z T ... */
+    uint32_t
+        holders;   /* descriptors of it that were found; Linux: of more than
+                    * BC_MOST_DETAILED the rest has no options, close_on_exec, waits */
+    uint8_t state; /* letter of proc(5): R S D Z T ... */
     uint8_t command_truncated;
     uint8_t reserved[6];
 } bc_process;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import socket
 import subprocess
@@ -14,9 +16,11 @@ from bindcheck.alike import inodes_of, parted, places_of
 from bindcheck.cli.list import _part_closed
 from bindcheck.model import NO_OWNER, Owner
 from bindcheck.observe import Observer
+from bindcheck.owner_lookup import _natures
 from bindcheck.records import replace
+from bindcheck.rows import Holder as Holding
 from bindcheck.words import OwnerKind, Protocol
-from tests.support import NOBODY, Holder, needs
+from tests.support import NOBODY, Holder, in_child, needs, seccomp
 from tests.test_command import Answer, as_nobody, here
 from tests.test_list import socket_row
 
@@ -133,14 +137,36 @@ class TestTheTableIsTheSame:
         }
 
     @needs("MPTCP")
-    def test_mptcp_among_more_than_are_asked(self, holder: Holder) -> None:
-        """The kernel's tables have their listeners among those of TCP."""
+    @pytest.mark.parametrize("listens", [True, False])
+    def test_mptcp_among_more_than_are_asked(
+        self, holder: Holder, *, listens: bool
+    ) -> None:
+        """The kernel's tables have them among those of TCP."""
         listen(holder, range(20000, 20000 + MANY))
-        for port in (19999, 29999):  # the first and the last to be found
-            holder.bind(port=port, kind="mptcp", listen=True, name=f"m{port}")
+        mptcp = ("19999", "29998", "29999")  # the first and the last to be found
+        for port in mptcp:
+            holder.bind(port=int(port), kind="mptcp", listen=listens, name=port)
         lines = {line.split()[0]: line.split()[1] for line in here("list").lines}
         found = {port for port, protocol in lines.items() if protocol == "mptcp"}
-        assert found == {"19999", "29999"}
+        assert found == set(mptcp)
+
+    @needs("system call filters")
+    def test_where_the_kernel_cannot_be_asked(
+        self, holder: Holder, one_by_one: Any
+    ) -> None:
+        """The text tables do not tell what may differ: the descriptors do."""
+        listen(holder, range(21000, 21005))
+        listen(holder, range(24000, 24005), how="one.setsockopt(1, 25, b'lo')")
+        listen(holder, range(23000, 23005), "::", "one.setsockopt(41, 26, 1)")
+        listen(holder, range(23100, 23105), "::", "one.setsockopt(41, 26, 0)")
+
+        def ask() -> tuple[tuple[int, list[str]], tuple[int, list[str]]]:
+            return told(here("list")), told(one_by_one(lambda: here("list")))
+
+        here("list")
+        found, expected = in_child(refuse_netlink, ask)
+        assert found == expected
+        assert any("%lo" in line for line in found[1])
 
     @needs("ip")
     def test_a_port_that_the_kernel_may_use(self, one_by_one: Any) -> None:
@@ -184,6 +210,76 @@ class TestTheTableIsTheSame:
             assert asked.out.count("socket activation") == 2
         finally:
             os.kill(child, 9)
+
+
+def refuse_netlink() -> None:
+    seccomp.refuse_family(socket.AF_NETLINK, errno.EPERM)
+
+
+@linux
+class TestWhatChangesMeanwhile:
+    """Between the table and the look at who has its sockets."""
+
+    @pytest.mark.parametrize("left", ["time-wait", "connection"])
+    @pytest.mark.parametrize("option", ["", "PORT", "--json", "--all"])
+    def test_listener_that_is_closed(
+        self, holder: Holder, monkeypatch: pytest.MonkeyPatch, left: str, option: str
+    ) -> None:
+        """What came to it stays, and nobody is said to listen."""
+        port = holder.bind(port=8080, listen=True)
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            holder.run("kept['a'], _ = kept['main'].accept()")
+            if left == "time-wait":
+                holder.close("a")
+                assert client.recv(1) == b""
+                client.close()
+            real = native.find_owners
+
+            def find(*arguments: Any, **how: Any) -> native.Scan:
+                holder.run("if 'main' in kept: kept.pop('main').close()")
+                return real(*arguments, **how)
+
+            monkeypatch.setattr(native, "find_owners", find)
+            answer = here("list", *option.replace("PORT", str(port)).split())
+        assert answer.status == 0
+        assert "listener" not in answer.out
+        assert left in answer.out
+
+    @needs("system call filters", "IPv6")
+    def test_option_that_the_descriptor_told(self, holder: Holder) -> None:
+        """A listener for IPv6 alone did not accept from an IPv4 client."""
+        port = holder.bind("::", listen=True, v6only=True)
+        server = holder.bind("127.0.0.2", listen=True, name="other")
+        with socket.socket() as client:
+            client.bind(("127.0.0.1", port))
+            client.connect(("127.0.0.2", server))
+            here("list", "--json")
+            answer = in_child(refuse_netlink, lambda: here("list", "--json", str(port)))
+        found = json.loads(answer.out)["sockets"]
+        directions = {one["kind"]: one["direction"] for one in found}
+        assert directions == {"listener": None, "connection": None}
+
+
+def test_natures_of_sockets_with_thousands_of_descriptors() -> None:
+    """They are compared, and that goes no deeper for more of them."""
+    one = Holding(
+        **dict.fromkeys(("device", "reuse_address", "reuse_port", "v6only")),
+        inode=1,
+        pid=7,
+        tid=7,
+        fd=3,
+        close_on_exec=None,
+        serves=None,
+        protocol="TCP",
+    )
+    having = [
+        replace(one, inode=inode, pid=pid, tid=pid)
+        for pid in range(1, 3000)
+        for inode in (18080, 10001)
+    ]
+    natures = _natures(having, {row.pid for row in having}, frozenset())
+    found = parted(TestParted.snapshot(1), natures)
+    assert len(found.sockets) == 1
 
 
 class TestParted:
@@ -233,7 +329,7 @@ class TestParted:
             alike={},
         )
         found, closed = _part_closed(snapshot, later)
-        assert {place[2] for place in closed} == gone
+        assert {place[3] for place in closed} == gone
         shown = set()
         for one in found.sockets:
             ports = {port for port, _, _ in found.alike.get(one.inode, ())}

@@ -125,9 +125,9 @@ static void check_known(const bc__scan *scan)
     }
 }
 
-/* A server makes the socket that it listens on early, and of one that opened much else
- * before it is among the last: those numbers are looked at before all others, of every
- * process, until each wanted socket is known. From there on others are compared. */
+/* A server mostly makes the socket that it listens on before it opens much else, or
+ * last of all. So of every process the lowest and the highest descriptors are looked at
+ * first, until one of each wanted socket is known and all others can be compared. */
 void bc__look_ahead(bc__scan *scan, int32_t pid)
 {
     enum { FIRST = 3, FEW = 6, LAST_FEW = 2 }; /* 0 to 2 are seldom sockets */

@@ -251,7 +251,7 @@ static uint32_t count_holder(bc__scan *scan, const bc__descriptor *descriptor,
     size_t i = owners->process_count < owners->process_capacity
                    ? owners->process_count
                    : owners->process_capacity;
-    while (i-- > 0) { /* it is one of the last */
+    while (i-- > 0) { /* most often it is one of the last */
         if (owners->processes[i].pid == descriptor->pid) {
             return owners->processes[i].holders++;
         }
@@ -266,7 +266,6 @@ static uint32_t count_holder(bc__scan *scan, const bc__descriptor *descriptor,
 static void read_details(const bc__descriptor *descriptor, uint8_t *told,
                          bc_holder *out)
 {
-    bc__protocol_name(descriptor, out->protocol, sizeof out->protocol);
     out->close_on_exec = bc__close_on_exec(descriptor);
     out->waits = bc__waits(descriptor);
     if ((*told & BC__OPTIONS_READ) == 0) {
@@ -302,6 +301,10 @@ int bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
     holder.v6only = -1;
     holder.close_on_exec = -1;
     before = count_holder(scan, descriptor, &status);
+    if (holder.fd >= 0) {
+        /* Of all: no table has an MPTCP socket that is only bound. */
+        bc__protocol_name(descriptor, holder.protocol, sizeof holder.protocol);
+    }
     if (holder.fd >= 0 && before < BC_MOST_DETAILED &&
         owners->holder_count < owners->holder_capacity) {
         read_details(descriptor, told, &holder);

@@ -326,7 +326,8 @@ def list_sockets(
             among them: a socket of our own is bound meanwhile, to another port of
             loopback.
         alike: give one record of all sockets that are alike but for their port, and are
-            alone on it; where the others are, Listing.alike tells by its inode.
+            alone on it; where the others are, Listing.alike tells by its inode. Of
+            sock_diag alone: other tables do not tell what may differ.
     """
     rows, count, listing, _ = _rows(protocol, port, tries_bound=tries_bound)
     refused = None
@@ -334,7 +335,7 @@ def list_sockets(
         refused = error(DOMAINS[listing.refused.domain], listing.refused.code)
     raw = ffi.buffer(rows, count * SOCKET_ROW.size)
     others: dict[int, tuple[Place, ...]] = {}
-    if alike:
+    if alike and listing.source == lib.BC_SOURCE_SOCK_DIAG:
         raw, others = one_of_each(raw)
     return Listing(
         source=_SOURCES.get(listing.source),

@@ -76,14 +76,14 @@ class Observer:
         """Read the rows on a port, without their owners.
 
         `tries_bound` tells whether TCP sockets that are only bound are among them;
-        `alike` reads one row of those that are alike but for their port (Linux).
+        `alike` reads one row of those that are alike but for their port (sock_diag).
         """
         limits: list[Notice] = []
         listing = native.list_sockets(
             protocol.table,
             port,
             tries_bound=tries_bound,
-            alike=alike and not (self._elsewhere or self._leave_out),
+            alike=alike and not self._leave_out,
         )
         if listing.source is None:
             limits.append(_no_tables(protocol, listing, self.facts.system))

@@ -380,9 +380,10 @@ def _natures(
     Without those that some holder has for a certain port.
     """
     natures: dict[int, Hashable] = {}
+    several: dict[int, set[Hashable]] = {}
     for one in holders:
         inode = one.inode
-        nature: Hashable = (
+        nature = (
             one.pid,
             one.tid,
             one.fd is None,
@@ -390,9 +391,10 @@ def _natures(
             one.serves,
             inode in mptcp or one.protocol.startswith("MPTCP"),
         )
-        if inode in natures:
-            nature = (natures[inode], nature)
-        natures[inode] = nature
+        first = natures.setdefault(inode, nature)
+        if first is not nature:
+            several.setdefault(inode, {first}).add(nature)
+    natures.update((inode, frozenset(found)) for inode, found in several.items())
     for one in holders:
         if one.pid not in plain:
             natures.pop(one.inode, None)

@@ -112,7 +112,8 @@ def _plain(value: object) -> object:
         return {
             name: None if name == "program" else _plain(getattr(value, name))
             for name in type(value).__slots__  # type: ignore[attr-defined]
-            if name != "alike"  # of a table of all ports, which is not recorded
+            # Of a table of all ports, which is not recorded.
+            if not (name == "alike" and type(value) is model.Snapshot)
         }
     return value
 

@@ -34,7 +34,10 @@ _COLOURS = {
 
 @record(frozen=True, slots=True)
 class Line:
-    """One line of output; `wrap` is False for what will be pasted."""
+    """One line of output, or where `wrap` is False several with line ends between.
+
+    `wrap` is False for what will be pasted, and for tables.
+    """
 
     text: str
     style: str = ""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bindcheck.model import Endpoint, Snapshot, Socket
     from bindcheck.port_table import Entry, PortTable, Row
 
-    _Place = tuple[Protocol, bytes, int, Endpoint | None, int]
+    _Identity = tuple[Protocol, bytes, int | None, int, Endpoint | None, int]
 
 _PORT, _REMOTE = HEADER.index("PORT"), HEADER.index("REMOTE")
 _LONG = (HEADER.index("PROGRAM"), HEADER.index("NOTE"))
@@ -103,13 +103,15 @@ def _with_owners(
     if alike and not arguments.all:
         wanted = tuple(row for row in rows if needs_owner(row))
     snapshot = observer.with_owners(snapshot, [row.socket for row in wanted])
-    gone: set[_Place] = set()
+    gone: set[_Identity] = set()
     if any(one.owner.kind in _UNSEEN for one in snapshot.sockets):
         later = _look(observer, arguments, ports, alike=alike)
         snapshot, gone = _part_closed(snapshot, later)
-    rows = seated(rows, snapshot.sockets, ephemeral)
-    if gone:
-        rows = tuple(row for row in rows if _place(row.socket) not in gone)
+    if gone or _knows_more(snapshot.sockets, rows):
+        left = [one for one in snapshot.sockets if _identity(one) not in gone]
+        rows = judged(left, ephemeral)
+    else:
+        rows = seated(rows, snapshot.sockets, ephemeral)
     # Each of several tables may have said the same, of other processes by then.
     limits = {
         one.code if one.code in _OF_OWNERS else one: one for one in snapshot.limits
@@ -152,30 +154,47 @@ def _look(
     )
 
 
-def _part_closed(snapshot: Snapshot, later: Snapshot) -> tuple[Snapshot, set[_Place]]:
+def _part_closed(
+    snapshot: Snapshot, later: Snapshot
+) -> tuple[Snapshot, set[_Identity]]:
     """Find what nobody was seen to have because it was closed meanwhile.
 
     In the snapshot it does not stand for others, nor others for it.
     """
     unseen = [row for row in snapshot.sockets if row.owner.kind in _UNSEEN]
-    there = {one for row in later.sockets for one in _places(row, later)}
-    gone = {one for row in unseen for one in _places(row, snapshot)} - there
+    there = {one for row in later.sockets for one in _identities(row, later)}
+    gone = {one for row in unseen for one in _identities(row, snapshot)} - there
     if gone and snapshot.alike:
-        places = (one for row in snapshot.sockets for one in _places(row, snapshot))
+        places = (one for row in snapshot.sockets for one in _identities(row, snapshot))
         snapshot = parted(snapshot, {one[-1]: one in gone for one in places})
     return snapshot, gone
 
 
-def _places(row: Socket, snapshot: Snapshot) -> Iterator[_Place]:
+def _knows_more(sockets: Sequence[Socket], rows: Sequence[Row]) -> bool:
+    """Whether a descriptor told for which addresses a listener accepts."""
+    return any(
+        row.socket.v6only is not one.v6only
+        for row, one in zip(rows, sockets, strict=False)
+    )
+
+
+def _identities(row: Socket, snapshot: Snapshot) -> Iterator[_Identity]:
     """What tells sockets apart, of a row and of those that it stands for."""
-    one = _place(row)
+    one = _identity(row)
     yield one
     for port, inode, _ in snapshot.alike.get(row.inode, ()):
-        yield (*one[:2], port, None, inode)
+        yield (*one[:3], port, None, inode)
 
 
-def _place(row: Socket) -> _Place:
-    return (row.protocol.table, row.packed, row.local.port, row.remote, row.inode)
+def _identity(row: Socket) -> _Identity:
+    return (
+        row.protocol.table,
+        row.packed,
+        row.local.scope_id,
+        row.local.port,
+        row.remote,
+        row.inode,
+    )
 
 
 def _is_of(row: Socket, family: str | None) -> bool:
