@@ -24,6 +24,9 @@ enum { COMMAND_BYTES = 4096, SMALL_FILE = 4096 };
 #ifndef AT_STATX_DONT_SYNC
 #define AT_STATX_DONT_SYNC 0x4000 /* linux/fcntl.h, Linux 4.11 */
 #endif
+#ifndef SYS_getxattrat
+#define SYS_getxattrat 464
+#endif
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
 #endif
@@ -227,18 +230,36 @@ int bc__borrow(const bc__descriptor *descriptor)
     return handle;
 }
 
+/* getxattrat(2), Linux 6.13: half of what the way through our own descriptor costs. */
+static ssize_t read_attribute(int folder, const char *path, const char *name, char *out,
+                              size_t capacity)
+{
+    const struct {
+        uint64_t value; /* linux/xattr.h, struct xattr_args */
+        uint32_t size, flags;
+    } place = {(uint64_t)(uintptr_t)out, (uint32_t)capacity, 0};
+    char whole[80];
+    ssize_t length =
+        syscall(SYS_getxattrat, folder, path, 0, name, &place, sizeof place);
+    if (length >= 0) {
+        return length;
+    }
+    (void)snprintf(whole, sizeof whole, "/proc/self/fd/%d/%s", folder, path);
+    return getxattr(whole, name, out, capacity);
+}
+
 void bc__protocol_name(const bc__descriptor *descriptor, char *out, size_t capacity)
 {
-    char path[80];
+    char path[48];
     ssize_t length;
     if (descriptor->tid == descriptor->pid) {
-        (void)snprintf(path, sizeof path, "/proc/self/fd/%d/fd/%d", descriptor->process,
-                       descriptor->fd);
+        (void)snprintf(path, sizeof path, "fd/%d", descriptor->fd);
     } else {
-        (void)snprintf(path, sizeof path, "/proc/self/fd/%d/task/%d/fd/%d",
-                       descriptor->process, descriptor->tid, descriptor->fd);
+        (void)snprintf(path, sizeof path, "task/%d/fd/%d", descriptor->tid,
+                       descriptor->fd);
     }
-    length = getxattr(path, "system.sockprotoname", out, capacity - 1);
+    length = read_attribute(descriptor->process, path, "system.sockprotoname", out,
+                            capacity - 1);
     out[length > 0 ? length : 0] = '\0';
 }
 

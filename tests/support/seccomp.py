@@ -62,6 +62,7 @@ CALLS = {
     "clone3": (435, 435),
     "pidfd_getfd": (438, 438),
     "faccessat2": (439, 439),
+    "getxattrat": (464, 464),
 }
 
 
