@@ -95,9 +95,8 @@ static void describe(int handle, const bc__descriptor *descriptor, bc_socket *ro
     }
 }
 
-static int ask(bc__scan *scan, const bc__descriptor *descriptor)
+static int ask(bound_search *search, const bc__descriptor *descriptor)
 {
-    bound_search *search = scan->context;
     struct sockaddr_storage address;
     socklen_t length = sizeof address;
     bc_socket row;
@@ -135,13 +134,22 @@ static int ask(bc__scan *scan, const bc__descriptor *descriptor)
     return 0;
 }
 
+static int ask_by_one(bc__scan *scan, const bc__descriptor *descriptor)
+{
+    int status;
+    bc__lock(scan);
+    status = ask(scan->context, descriptor);
+    bc__unlock(scan);
+    return status;
+}
+
 int bc_find_bound(uint16_t port, const uint64_t *known, size_t known_count,
                   bc_socket *out, size_t capacity, size_t *count, bc_bound_scan *result)
 {
     bc_owners counts = {0};
     bound_search search = {
         .network = our_network(), .port = port, .out = out, .capacity = capacity};
-    bc__scan scan = {.found = ask,
+    bc__scan scan = {.found = ask_by_one,
                      .context = &search,
                      .inodes = known,
                      .inode_count = known_count,

@@ -55,7 +55,7 @@ int bc__is_wanted(const bc__scan *scan, uint64_t inode)
     return (place_of(scan, inode) == NULL) == (scan->others != 0);
 }
 
-uint8_t *bc__told_of(const bc__scan *scan, uint64_t inode)
+_Atomic uint8_t *bc__told_of(const bc__scan *scan, uint64_t inode)
 {
     const uint64_t *place = scan->told != NULL ? place_of(scan, inode) : NULL;
     return place != NULL ? &scan->told[place - scan->inodes] : NULL;

@@ -153,7 +153,7 @@ static int each_process(bc__scan *scan, DIR *directory, int32_t skip, bc__visit 
 static int unfound(const bc__scan *scan)
 {
     for (size_t i = 0; i < scan->inode_count; i++) {
-        if ((scan->told[i] & BC__HELD) == 0) {
+        if ((atomic_load(&scan->told[i]) & BC__HELD) == 0) {
             return 1;
         }
     }
@@ -193,7 +193,9 @@ static int fits(const bc_owners *owners)
 
 static int remember(bc__scan *scan, const bc__descriptor *descriptor)
 {
+    bc__lock(scan);
     bc__remember(scan, descriptor);
+    bc__unlock(scan);
     return 0;
 }
 
@@ -250,10 +252,15 @@ int bc__walk(bc__scan *scan)
         if (status == 0 && scan->known != NULL && atomic_load(&scan->known->lost)) {
             scan->known = NULL;
             bc__reset_owners(scan->owners);
-            memset(scan->told, 0, scan->inode_count);
+            scan->current = 0;
+            for (size_t i = 0; i < scan->inode_count; i++) {
+                atomic_store(&scan->told[i], 0);
+            }
             status = scan_all(scan, directory, own);
         }
         if (status == 0 && (scan->others || unfound(scan))) {
+            scan->again = 1;
+            scan->current = 0;
             status = each_process(scan, directory, 0, look_deeper);
         }
     }
@@ -268,11 +275,12 @@ int bc_find_owners(const uint64_t *inodes, size_t inode_count, bc_owners *owners
                      .inodes = inodes,
                      .inode_count = inode_count,
                      .known = inode_count <= BC__MOST_KNOWN ? &known : NULL,
-                     .owners = owners};
+                     .owners = owners,
+                     .results = owners};
     atomic_init(&known.count, 0);
     atomic_init(&known.lost, 0);
     bc__reset_owners(owners);
-    scan.told = calloc(inode_count + 1, 1); /* calloc(0) may return NULL */
+    scan.told = calloc(inode_count + 1, sizeof *scan.told); /* of 0 it may be NULL */
     owners->available = scan.told != NULL && bc__walk(&scan) == 0;
     free(scan.told);
     return fits(owners) ? BC_OK : BC_E_TRUNCATED;

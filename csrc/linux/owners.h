@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Between owners.c, which walks /proc, and process.c, which describes what it found.
+ * Between owners.c, which walks /proc, holders.c, which keeps what it finds, and
+ * process.c, which describes it.
  */
 #ifndef BINDCHECK_LINUX_OWNERS_H
 #define BINDCHECK_LINUX_OWNERS_H
@@ -8,6 +9,7 @@
 #include "../bindcheck.h"
 
 #include <dirent.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/types.h>
 
@@ -33,19 +35,26 @@ typedef struct {
 enum { BC__HELD = 1, BC__OPTIONS_READ = 2 };
 
 struct bc__scan {
-    /* Called for each wanted descriptor; -1 when its process could not be read. */
+    /* Called for each wanted descriptor, by several threads, each with a copy of this;
+     * -1 when its process could not be read. */
     int (*found)(bc__scan *scan, const bc__descriptor *descriptor);
     void *context;
+    pthread_mutex_t *lock;  /* of what the copies share; NULL: there is one thread */
     const uint64_t *inodes; /* ascending */
     size_t inode_count;
-    uint8_t *told;    /* BC__HELD and BC__OPTIONS_READ of each inode; NULL: not kept */
-    int others;       /* 1: the sockets that are not among `inodes` are wanted */
-    int proc;         /* descriptor of /proc */
-    int sized;        /* a descriptor folder's size is the number of its entries */
-    int compares;     /* kcmp(2) works here */
-    bc__known *known; /* NULL: nothing is compared with it */
-    int patience;     /* milliseconds that each thread may wait for others to exit */
-    bc_owners *owners;
+    _Atomic uint8_t *told; /* BC__HELD, BC__OPTIONS_READ of each; NULL: not kept */
+    int others;            /* 1: the sockets that are not among `inodes` are wanted */
+    int proc;              /* descriptor of /proc */
+    int sized;             /* a descriptor folder's size is the number of its entries */
+    int compares;          /* kcmp(2) works here */
+    bc__known *known;      /* NULL: nothing is compared with it */
+    int patience;       /* milliseconds that each thread may wait for others to exit */
+    int again;          /* 1: processes are visited that were visited before */
+    bc_owners *owners;  /* counts; each thread has its own */
+    bc_owners *results; /* holders and processes (holders.c) */
+    int32_t current;    /* the process whose descriptors were found last, */
+    size_t place;       /* where it is in `results`, SIZE_MAX: nowhere, */
+    uint32_t found_of_it;
 };
 
 /* Processes that were there when /proc was listed. */
@@ -55,6 +64,10 @@ typedef struct {
 } bc__pids;
 
 typedef void (*bc__visit)(bc__scan *scan, int32_t pid);
+
+/* For what the threads of a walk share. */
+void bc__lock(const bc__scan *scan);
+void bc__unlock(const bc__scan *scan);
 
 /* Visit each, several side by side where there are many. (parallel.c) */
 void bc__visit_all(bc__scan *scan, const bc__pids *pids, bc__visit visit);
@@ -67,7 +80,7 @@ void bc__reset_owners(bc_owners *owners);
 int bc__is_wanted(const bc__scan *scan, uint64_t inode);
 
 /* Where what is known of a wanted socket is kept, or NULL. */
-uint8_t *bc__told_of(const bc__scan *scan, uint64_t inode);
+_Atomic uint8_t *bc__told_of(const bc__scan *scan, uint64_t inode);
 
 /* Whether an error hides something: anything but "it is gone". */
 int bc__hides_something(bc__scan *scan, int error);
@@ -111,7 +124,7 @@ uint8_t bc__waits(const bc__descriptor *descriptor);
 int8_t bc__close_on_exec(const bc__descriptor *descriptor);
 
 /* Record a descriptor that matched, and its process when it is new. Returns 0, or -1
- * when the process could not be read. */
+ * when the process could not be read. (holders.c) */
 int bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor);
 
 /* Describe a process, /proc/PID. Returns its parent, or -1 with errno: ESRCH when it is

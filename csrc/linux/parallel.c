@@ -4,8 +4,8 @@
  * makes an entry for every descriptor that is looked at, which processors do side by
  * side.
  *
- * What is found is rare and goes through one lock; each thread counts for itself. The
- * threads take no signals (those are the caller's), and end before the function does.
+ * What is found goes through one lock; each thread counts for itself. The threads take
+ * no signals (those are the caller's), and end before the function does.
  */
 #include "../internal.h"
 #include "linux.h"
@@ -20,21 +20,25 @@
 enum { MOST_THREADS = 8, WORTH_A_THREAD = 48, STACK_BYTES = 256 * 1024 };
 
 typedef struct {
-    bc__scan *scan; /* the caller's: its `found` is called under the lock */
+    bc__scan *scan; /* the caller's */
     const bc__pids *pids;
     bc__visit visit;
     atomic_size_t next;
     pthread_mutex_t lock;
 } shared_walk;
 
-static int found_by_one(bc__scan *scan, const bc__descriptor *descriptor)
+void bc__lock(const bc__scan *scan)
 {
-    shared_walk *shared = scan->context;
-    int status;
-    (void)pthread_mutex_lock(&shared->lock);
-    status = shared->scan->found(shared->scan, descriptor);
-    (void)pthread_mutex_unlock(&shared->lock);
-    return status;
+    if (scan->lock != NULL) {
+        (void)pthread_mutex_lock(scan->lock);
+    }
+}
+
+void bc__unlock(const bc__scan *scan)
+{
+    if (scan->lock != NULL) {
+        (void)pthread_mutex_unlock(scan->lock);
+    }
 }
 
 /* From both ends by turns: what was started at boot has low pids and what was started
@@ -54,8 +58,7 @@ static void *work(void *argument)
 
     memset(&counts, 0, sizeof counts);
     own.owners = &counts;
-    own.context = shared;
-    own.found = found_by_one;
+    own.lock = &shared->lock;
     while ((index = atomic_fetch_add(&shared->next, 1)) < shared->pids->count) {
         shared->visit(&own, nth(shared->pids, index));
     }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a process is, and which options its socket has: read through the descriptor of
- * /proc/PID in which the socket was found. That descriptor stays with that process;
- * once it is gone every read fails with ESRCH, so a reused pid is never described.
+ * What a process is, read through the descriptor of /proc/PID in which its socket was
+ * found. That descriptor stays with that process; once it is gone every read fails with
+ * ESRCH, so a reused pid is never described. And a socket that it has, borrowed or
+ * named.
  */
 #include "../internal.h"
 #include "linux.h"
@@ -175,13 +176,6 @@ int32_t bc__add_process(bc_owners *owners, int process, int32_t pid, int briefly
     return facts.parent;
 }
 
-static int32_t read_option(int handle, int level, int option)
-{
-    int value = 0;
-    socklen_t length = sizeof value;
-    return getsockopt(handle, level, option, &value, &length) == 0 ? value : -1;
-}
-
 uint32_t bc__bound_device(int handle)
 {
     char device[IFNAMSIZ] = "";
@@ -193,21 +187,6 @@ uint32_t bc__bound_device(int handle)
     }
     device[sizeof device - 1] = '\0';
     return if_nametoindex(device);
-}
-
-static void read_options(int handle, bc_holder *out)
-{
-    int32_t family = read_option(handle, SOL_SOCKET, SO_DOMAIN);
-    if (family < 0) {
-        return; /* a system call filter */
-    }
-    out->reuse_address = (int8_t)(read_option(handle, SOL_SOCKET, SO_REUSEADDR) > 0);
-    out->reuse_port = (int8_t)(read_option(handle, SOL_SOCKET, SO_REUSEPORT) > 0);
-    if (family == AF_INET6) {
-        out->v6only = (int8_t)read_option(handle, IPPROTO_IPV6, IPV6_V6ONLY);
-    }
-    out->device = bc__bound_device(handle);
-    out->options_read = 1;
 }
 
 int bc__borrow(const bc__descriptor *descriptor)
@@ -261,78 +240,4 @@ void bc__protocol_name(const bc__descriptor *descriptor, char *out, size_t capac
     length = read_attribute(descriptor->process, path, "system.sockprotoname", out,
                             capacity - 1);
     out[length > 0 ? length : 0] = '\0';
-}
-
-/* How many descriptors of a process were found before; it is described with the first.
- */
-static uint32_t count_holder(bc__scan *scan, const bc__descriptor *descriptor,
-                             int *status)
-{
-    bc_owners *owners = scan->owners;
-    size_t i = owners->process_count < owners->process_capacity
-                   ? owners->process_count
-                   : owners->process_capacity;
-    while (i-- > 0) { /* most often it is one of the last */
-        if (owners->processes[i].pid == descriptor->pid) {
-            return owners->processes[i].holders++;
-        }
-    }
-    if (bc__add_process(owners, descriptor->process, descriptor->pid, 0) < 0 &&
-        bc__hides_something(scan, errno)) {
-        *status = -1;
-    }
-    return 0;
-}
-
-static void read_details(const bc__descriptor *descriptor, uint8_t *told,
-                         bc_holder *out)
-{
-    out->close_on_exec = bc__close_on_exec(descriptor);
-    out->waits = bc__waits(descriptor);
-    if ((*told & BC__OPTIONS_READ) == 0) {
-        int handle = bc__borrow(descriptor);
-        if (handle >= 0) {
-            read_options(handle, out);
-            (void)close(handle);
-            *told |= out->options_read != 0 ? BC__OPTIONS_READ : 0;
-        }
-    }
-}
-
-int bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor)
-{
-    bc_owners *owners = scan->owners;
-    uint8_t *told = bc__told_of(scan, descriptor->inode);
-    bc_holder holder;
-    uint32_t before;
-    int status = 0;
-
-    if (told == NULL) {
-        return 0; /* it is none of those that are looked for */
-    }
-    *told |= BC__HELD;
-    bc__remember(scan, descriptor);
-    memset(&holder, 0, sizeof holder);
-    holder.inode = descriptor->inode;
-    holder.pid = descriptor->pid;
-    holder.tid = descriptor->tid;
-    holder.fd = descriptor->fd;
-    holder.reuse_address = -1;
-    holder.reuse_port = -1;
-    holder.v6only = -1;
-    holder.close_on_exec = -1;
-    before = count_holder(scan, descriptor, &status);
-    if (holder.fd >= 0) {
-        /* Of all: no table has an MPTCP socket that is only bound. */
-        bc__protocol_name(descriptor, holder.protocol, sizeof holder.protocol);
-    }
-    if (holder.fd >= 0 && before < BC_MOST_DETAILED &&
-        owners->holder_count < owners->holder_capacity) {
-        read_details(descriptor, told, &holder);
-    }
-    if (owners->holder_count < owners->holder_capacity) {
-        owners->holders[owners->holder_count] = holder;
-    }
-    owners->holder_count++;
-    return status;
 }
