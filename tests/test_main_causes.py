@@ -22,6 +22,7 @@ from bindcheck.words import (
     Verdict,
 )
 from tests.support import NOBODY, Holder, as_user, needs
+from tests.test_command import here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -288,3 +289,39 @@ def test_unknown_host_is_a_diagnosis() -> None:
     assert found.attempt.error is not None
     assert found.attempt.error.domain == "eai"
     assert found.target.address is None
+
+
+def test_many_programs_with_connections_are_not_all_told(
+    make_holder: Callable[..., Holder],
+) -> None:
+    """A server that gave each of its connections to a program of its own."""
+    server = make_holder()
+    port = server.bind(listen=True, reuse_address=True)
+    clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(7)]
+    pids = server.run(
+        "import ctypes\n"
+        "result = []\n"
+        "for _ in range(7):\n"
+        "    one, _ = kept['main'].accept()\n"
+        "    reader, writer = os.pipe()\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0:\n"
+        "        ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)\n"  # PR_SET_PDEATHSIG, SIGKILL
+        "        kept['main'].close()\n"
+        "        os.write(writer, b'x')\n"
+        "        time.sleep(1000)\n"
+        "    os.read(reader, 1)\n"
+        "    one.close(); os.close(reader); os.close(writer)\n"
+        "    result.append(pid)"
+    )
+    out = here(f"127.0.0.1:{port}").out
+    lines = [line.strip() for line in out.splitlines()]
+    assert f"kill {server.pid}" in lines
+    assert [f"kill {pid}" in lines for pid in pids].count(True) == 3
+    assert "more like these" in out
+    assert " and 3 more" in out
+    found = only(bindcheck.diagnose(f"127.0.0.1:{port}"))
+    commands = [one.command for cause in found.causes for one in cause.remedies]
+    assert {("kill", str(pid)) for pid in pids} <= set(commands)
+    for one in clients:
+        one.close()

@@ -366,7 +366,7 @@ def _rows(
 
     Not a slice of the array: that would not keep its memory.
     """
-    capacity = 256 if port else 16384
+    capacity = 1024 if port else 16384
     count = ffi.new("size_t *")
     listing = ffi.new("bc_listing *")
     while True:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _QUIET_LIMITS = frozenset(
     {"processes-unreadable", "pid-namespace", "sockets-not-asked", "nat-rules-unread"}
 )
+_MOST_ALIKE = 4
 _COLOURS = {
     Verdict.BINDABLE: "bold green",
     Verdict.TRANSIENT: "bold green",
@@ -315,9 +316,17 @@ def _remedies(one: Diagnosis, system: str) -> list[Line]:
 
 def remedy_lines(remedies: Iterable[Remedy], system: str) -> list[Line]:
     """Lay out what helps, each remedy once; nothing where there is none."""
-    lines = []
-    for remedy in dict.fromkeys(remedies):
+    unique = tuple(dict.fromkeys(remedies))
+    # Each of many programs may have a connection, and a command of its own.
+    alike = [one for one in unique if one.action == "stop-holder" and not one.text]
+    left_out = alike[_MOST_ALIKE:]
+    lines: list[Line] = []
+    for remedy in unique:
+        if remedy in left_out:
+            continue
         lines += _remedy(remedy, system)
+        if left_out and remedy is alike[_MOST_ALIKE - 1]:
+            lines.append(Line(f"and {len(left_out)} more like these", "", 2))
     return [Line("what helps"), *lines] if lines else []
 
 

@@ -84,9 +84,16 @@ def overlapping(
     mine = target_coverage(target, options, snapshot)
     who = asker(target, options, snapshot)
     found = []
+    # Thousands of connections have one address: what it collides with is found once.
+    known: dict[tuple[object, ...], Collision | None] = {}
     for socket in snapshot.sockets:
-        collision = collide(mine, holder_coverage(socket))
-        if collision is not None and devices_meet(who.device, socket.device):
+        if not devices_meet(who.device, socket.device):
+            continue
+        key = (socket.packed, socket.v6only, socket.state)
+        if key not in known:
+            known[key] = collide(mine, holder_coverage(socket))
+        collision = known[key]
+        if collision is not None:
             found.append(Overlapping(socket, collision))
     return tuple(found)
 

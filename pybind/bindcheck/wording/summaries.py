@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from bindcheck.model import Blocker, Cause, Diagnosis, Snapshot
 
 
+_MOST_NAMES = 3  # of those that are not named first
+
+
 def summary(
     cause: Cause,
     blockers: Sequence[Blocker],
@@ -36,12 +39,18 @@ def _holder(pattern: str) -> Callable[..., str]:
         if Trait.INHERITED in first.owner.traits:
             listening = "a listening" if first.kind is Kind.LISTENER else "the"
             text = f"{who(first.owner)} inherited {listening} socket"
-        others = {who(one.owner) for one in blockers} - {who(first.owner)}
-        also = f", and {', '.join(sorted(others))}" if others else ""
+        others = sorted({who(one.owner) for one in blockers} - {who(first.owner)})
+        also = f", and {_some_of(others)}" if others else ""
         possibly = "" if first.blocks is Blocks.YES else ", which may block"
         return text + also + possibly
 
     return words
+
+
+def _some_of(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MOST_NAMES])
+    more = len(names) - _MOST_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _time_wait(blockers: Sequence[Blocker], *_: object) -> str:
