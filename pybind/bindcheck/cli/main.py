@@ -37,12 +37,10 @@ def run(arguments: Sequence[str]) -> int:
         _discard_output()
         return ExitCode.UNKNOWN
     except OSError as error:
-        _discard_output()
-        what = (
-            "cannot go on"
-            if error.errno in _NOT_OF_WRITING
-            else "cannot write the answer"
-        )
+        what = "cannot go on"
+        if error.errno not in _NOT_OF_WRITING:
+            _discard_output()
+            what = "cannot write the answer"
         return _trouble(f"{what}: {error.strerror}", ExitCode.UNKNOWN)
     except KeyboardInterrupt:
         return INTERRUPTED
