@@ -220,7 +220,7 @@ def _host(text: str) -> str | None:
         return host
     try:
         inet_pton(AF_INET6 if ":" in host else AF_INET, host.partition("%")[0])
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in it
         return None
     return host
 
