@@ -215,7 +215,7 @@ def _host(text: str) -> str | None:
     if host.lower() in ("", "*", "+", "-", "any", "null"):
         return ""
     if "," in host:
-        host = _of_erlang([int(one) for one in host.split(",")])
+        host = _of_erlang(host.split(","))
     if ":" not in host and not host.replace(".", "").isdigit():
         return host
     try:
@@ -225,11 +225,15 @@ def _host(text: str) -> str | None:
     return host
 
 
-def _of_erlang(numbers: list[int]) -> str:
-    if len(numbers) == 4:
+def _of_erlang(parts: list[str]) -> str:
+    """The address of a tuple of four or eight numbers; else a text that is none."""
+    numbers = [int(one) for one in parts if one.strip().isdecimal()]
+    if len(numbers) == len(parts) == 4:
         return ".".join(map(str, numbers))
-    parts = [min(one, 0xFFFF).to_bytes(2, "big") for one in numbers]
-    return inet_ntop(AF_INET6, b"".join(parts))
+    if len(numbers) == len(parts) == 8 and max(numbers) <= 0xFFFF:
+        packed = b"".join(one.to_bytes(2, "big") for one in numbers)
+        return inet_ntop(AF_INET6, packed)
+    return ":"
 
 
 def _written(host: str, port: str) -> str:
