@@ -227,7 +227,8 @@ def _host(text: str) -> str | None:
 
 def _of_erlang(parts: list[str]) -> str:
     """The address of a tuple of four or eight numbers; else a text that is none."""
-    numbers = [int(one) for one in parts if one.strip().isdecimal()]
+    short = [one for one in parts if one.strip().isdecimal() and len(one) < 9]
+    numbers = [int(one) for one in short]
     if len(numbers) == len(parts) == 4:
         return ".".join(map(str, numbers))
     if len(numbers) == len(parts) == 8 and max(numbers) <= 0xFFFF:
