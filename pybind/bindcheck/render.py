@@ -319,7 +319,7 @@ def remedy_lines(remedies: Iterable[Remedy], system: str) -> list[Line]:
     unique = tuple(dict.fromkeys(remedies))
     # Each of many programs may have a connection, and a command of its own.
     alike = [one for one in unique if one.action == "stop-holder" and not one.text]
-    left_out = alike[_MOST_ALIKE:]
+    left_out = set(alike[_MOST_ALIKE:])
     lines: list[Line] = []
     for remedy in unique:
         if remedy in left_out:
