@@ -16,12 +16,26 @@ from typing import TYPE_CHECKING
 import pytest
 
 import bindcheck
+from bindcheck.model import Endpoint, Options
+from bindcheck.observe import Observer
 from bindcheck.records import replace
+from bindcheck.rules.holders import blockers
 from bindcheck.rules.proxies import proxy_of
-from bindcheck.words import Blocks, CauseCode, Kind, OwnerKind, Verdict
+from bindcheck.target import make_target
+from bindcheck.words import (
+    Blocks,
+    CauseCode,
+    Family,
+    Kind,
+    OwnerKind,
+    Protocol,
+    State,
+    Verdict,
+)
 from tests.support import NOBODY, Holder, as_user, needs
 from tests.support.child import in_child
 from tests.test_judged_situations import process
+from tests.test_list import socket_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,6 +117,26 @@ def test_datagram_twin_may_hide_who_does_not_share(
     ours.close()
     found = only(f"192.0.2.1:{port}/udp", reuse_port=True)
     assert [one.blocks for one in found.blockers] == [Blocks.YES]
+
+
+def test_sockets_for_one_family_and_for_both_are_not_alike() -> None:
+    row = replace(
+        socket_row(state=State.CLOSE),
+        family=Family.INET6,
+        local=Endpoint(address="::", port=8080),
+        packed=bytes(16),
+    )
+    snapshot = replace(
+        Observer().nothing_seen(),
+        sockets=(
+            replace(row, v6only=True),
+            *[replace(row, v6only=False, inode=number) for number in (2, 3)],
+        ),
+    )
+    loopback = socket.inet_pton(socket.AF_INET6, "::1")
+    target = make_target(Family.INET6, loopback, 8080, Protocol.TCP)
+    found = blockers(target, Options(), snapshot, failed=True)
+    assert {(one.socket.v6only, one.count) for one in found} == {(True, 1), (False, 2)}
 
 
 def test_descriptors_of_all_sockets_of_a_blocker_are_told(holder: Holder) -> None:

@@ -217,6 +217,7 @@ def _nature(row: Overlapping, blocks: Blocks) -> tuple[object, ...]:
         blocks,
         socket.protocol,
         socket.packed,
+        socket.v6only,
         socket.device,
         socket.reuse_address,
         socket.reuse_port,
