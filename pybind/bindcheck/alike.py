@@ -7,12 +7,19 @@ to make and judge a record of each takes ten times as long as to read the table.
 from __future__ import annotations
 
 from bindcheck.records import replace
+from bindcheck.words import OwnerKind
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
 
-    from bindcheck.model import Place, Snapshot, Socket
+    from bindcheck.model import Endpoint, Place, Snapshot, Socket
+    from bindcheck.rows import Holder
+    from bindcheck.words import Protocol
+
+    Identity = tuple[Protocol, bytes, int | None, int, Endpoint | None, int]
+
+UNSEEN = (OwnerKind.HIDDEN, OwnerKind.IN_TRANSIT)
 
 
 def inodes_of(row: Socket, snapshot: Snapshot) -> set[int]:
@@ -58,3 +65,66 @@ def _at(row: Socket, place: Place) -> Socket:
     port, inode, cookie = place
     local = replace(row.local, port=port)
     return replace(row, local=local, inode=inode, cookie=cookie)
+
+
+def natures_of(
+    holders: Sequence[Holder], plain: set[int], mptcp: frozenset[int]
+) -> dict[int, Hashable]:
+    """What the holders of sockets have in common that stand in one line, by inode.
+
+    Without those that some holder has for a certain port.
+    """
+    natures: dict[int, Hashable] = {}
+    several: dict[int, set[Hashable]] = {}
+    for one in holders:
+        inode = one.inode
+        nature = (
+            one.pid,
+            one.tid,
+            one.fd is None,
+            one.close_on_exec,
+            one.serves,
+            inode in mptcp or one.protocol.startswith("MPTCP"),
+        )
+        first = natures.setdefault(inode, nature)
+        if first is not nature:
+            several.setdefault(inode, {first}).add(nature)
+    natures.update((inode, frozenset(found)) for inode, found in several.items())
+    for one in holders:
+        if one.pid not in plain:
+            natures.pop(one.inode, None)
+    return natures
+
+
+def part_unseen(snapshot: Snapshot, later: Snapshot) -> tuple[Snapshot, set[Identity]]:
+    """Find what nobody was seen to have because it was closed meanwhile.
+
+    In the snapshot it does not stand for others, nor others for it.
+    """
+    unseen = [row for row in snapshot.sockets if row.owner.kind in UNSEEN]
+    there = {one for row in later.sockets for one in _identities(row, later)}
+    gone = {one for row in unseen for one in _identities(row, snapshot)} - there
+    if gone and snapshot.alike:
+        places = (one for row in snapshot.sockets for one in _identities(row, snapshot))
+        snapshot = parted(snapshot, {one[-1]: one in gone for one in places})
+    return snapshot, gone
+
+
+def _identities(row: Socket, snapshot: Snapshot) -> Iterator[Identity]:
+    """What tells sockets apart, of a row and of those that it stands for."""
+    one = identity_of(row)
+    yield one
+    for port, inode, _ in snapshot.alike.get(row.inode, ()):
+        yield (*one[:3], port, None, inode)
+
+
+def identity_of(row: Socket) -> Identity:
+    """What tells a socket from others in two looks at the tables."""
+    return (
+        row.protocol.table,
+        row.packed,
+        row.local.scope_id,
+        row.local.port,
+        row.remote,
+        row.inode,
+    )

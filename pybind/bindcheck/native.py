@@ -296,7 +296,8 @@ class Listing:
     """Rows of the socket tables; `source` is "sock_diag", "proc-net" or None.
 
     `bound` tells whether TCP sockets that are bound and do not listen are among them;
-    None: the kernel does not tell.
+    None: the kernel does not tell. `alike` tells what else a row stands for, by its
+    inode, where that was asked for.
     """
 
     source: str | None

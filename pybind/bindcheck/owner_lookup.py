@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 from bindcheck import native
-from bindcheck.alike import inodes_of, parted, places_of
+from bindcheck.alike import inodes_of, natures_of, parted, places_of
 from bindcheck.borrowers import without_borrowers
 from bindcheck.cgroups import cgroup_path
 from bindcheck.model import (
@@ -45,7 +45,7 @@ from bindcheck.words import Protocol, State, System
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from bindcheck.model import Facts, Owner, Snapshot
     from bindcheck.rows import Holder
@@ -155,7 +155,7 @@ class OwnerLookup:
         mptcp = _mptcp_inodes(snapshot, inodes, scan)
         if snapshot.alike:
             plain = {pid for pid, one in described.items() if _is_plain(one)}
-            natures = _natures(scan.holders, plain, mptcp)
+            natures = natures_of(scan.holders, plain, mptcp)
             for port, inode in places_of(snapshot):
                 if inode not in holders and port not in self._kernels():
                     natures[inode] = inode in mptcp
@@ -370,35 +370,6 @@ def _is_plain(process: Process) -> bool:
 
     # Only proxies, systemd and what it starts have something to do with certain ports.
     return not (process.environment or is_service_manager(process) or proxy_of(process))
-
-
-def _natures(
-    holders: Sequence[Holder], plain: set[int], mptcp: frozenset[int]
-) -> dict[int, Hashable]:
-    """What the holders of sockets have in common that stand in one line, by inode.
-
-    Without those that some holder has for a certain port.
-    """
-    natures: dict[int, Hashable] = {}
-    several: dict[int, set[Hashable]] = {}
-    for one in holders:
-        inode = one.inode
-        nature = (
-            one.pid,
-            one.tid,
-            one.fd is None,
-            one.close_on_exec,
-            one.serves,
-            inode in mptcp or one.protocol.startswith("MPTCP"),
-        )
-        first = natures.setdefault(inode, nature)
-        if first is not nature:
-            several.setdefault(inode, {first}).add(nature)
-    natures.update((inode, frozenset(found)) for inode, found in several.items())
-    for one in holders:
-        if one.pid not in plain:
-            natures.pop(one.inode, None)
-    return natures
 
 
 def _mptcp_inodes(

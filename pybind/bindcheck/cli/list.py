@@ -6,7 +6,7 @@ import gc
 import sys
 from itertools import groupby
 
-from bindcheck.alike import parted
+from bindcheck.alike import UNSEEN, identity_of, part_unseen
 from bindcheck.cli.exit_codes import ExitCode
 from bindcheck.cli.output import print_lines, privileged_command, terminal_width, write
 from bindcheck.errors import UsageError
@@ -23,18 +23,17 @@ from bindcheck.words import Family, Kind, OwnerKind, Protocol
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from bindcheck.model import Endpoint, Snapshot, Socket
+    from bindcheck.alike import Identity
+    from bindcheck.model import Snapshot, Socket
     from bindcheck.port_table import Entry, PortTable, Row
 
-    _Identity = tuple[Protocol, bytes, int | None, int, Endpoint | None, int]
 
 _PORT, _REMOTE = HEADER.index("PORT"), HEADER.index("REMOTE")
 _LONG = (HEADER.index("PROGRAM"), HEADER.index("NOTE"))
 _WIDE = 280  # of a pipe, which has no width
 _LEAST = 8  # columns that are worth showing
-_UNSEEN = (OwnerKind.HIDDEN, OwnerKind.IN_TRANSIT)
 # Worth a line only where an owner could not be seen.
 _OF_OWNERS = frozenset({"processes-unreadable", "pid-namespace"})
 _OF_TABLES = frozenset({"no-socket-table", "tables-unsupported"})
@@ -103,12 +102,12 @@ def _with_owners(
     if alike and not arguments.all:
         wanted = tuple(row for row in rows if needs_owner(row))
     snapshot = observer.with_owners(snapshot, [row.socket for row in wanted])
-    gone: set[_Identity] = set()
-    if any(one.owner.kind in _UNSEEN for one in snapshot.sockets):
+    gone: set[Identity] = set()
+    if any(one.owner.kind in UNSEEN for one in snapshot.sockets):
         later = _look(observer, arguments, ports, alike=alike)
-        snapshot, gone = _part_closed(snapshot, later)
+        snapshot, gone = part_unseen(snapshot, later)
     if gone or _knows_more(snapshot.sockets, rows):
-        left = [one for one in snapshot.sockets if _identity(one) not in gone]
+        left = [one for one in snapshot.sockets if identity_of(one) not in gone]
         rows = judged(left, ephemeral)
     else:
         rows = seated(rows, snapshot.sockets, ephemeral)
@@ -154,46 +153,11 @@ def _look(
     )
 
 
-def _part_closed(
-    snapshot: Snapshot, later: Snapshot
-) -> tuple[Snapshot, set[_Identity]]:
-    """Find what nobody was seen to have because it was closed meanwhile.
-
-    In the snapshot it does not stand for others, nor others for it.
-    """
-    unseen = [row for row in snapshot.sockets if row.owner.kind in _UNSEEN]
-    there = {one for row in later.sockets for one in _identities(row, later)}
-    gone = {one for row in unseen for one in _identities(row, snapshot)} - there
-    if gone and snapshot.alike:
-        places = (one for row in snapshot.sockets for one in _identities(row, snapshot))
-        snapshot = parted(snapshot, {one[-1]: one in gone for one in places})
-    return snapshot, gone
-
-
 def _knows_more(sockets: Sequence[Socket], rows: Sequence[Row]) -> bool:
     """Whether a descriptor told for which addresses a listener accepts."""
     return any(
         row.socket.v6only is not one.v6only
         for row, one in zip(rows, sockets, strict=False)
-    )
-
-
-def _identities(row: Socket, snapshot: Snapshot) -> Iterator[_Identity]:
-    """What tells sockets apart, of a row and of those that it stands for."""
-    one = _identity(row)
-    yield one
-    for port, inode, _ in snapshot.alike.get(row.inode, ()):
-        yield (*one[:3], port, None, inode)
-
-
-def _identity(row: Socket) -> _Identity:
-    return (
-        row.protocol.table,
-        row.packed,
-        row.local.scope_id,
-        row.local.port,
-        row.remote,
-        row.inode,
     )
 
 
