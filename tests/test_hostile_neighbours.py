@@ -36,6 +36,7 @@ DIALECTS = {
     "lines": b"a\nkill 1\r\x0b\x85",
     "bytes": b"\xff\xfe\x80[red]%s{0}",
     "shell": b"$(kill 1)`;'\"*) R 1 1",
+    "escapes": b"\\n\\\\ (a)\n",
 }
 
 

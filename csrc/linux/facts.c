@@ -26,26 +26,21 @@
 
 ssize_t bc__read_file(int directory, const char *path, void *out, size_t capacity)
 {
-    ssize_t total = 0;
+    ssize_t length;
+    int error;
     int handle = openat(directory, path, O_RDONLY | O_CLOEXEC);
     if (handle < 0) {
         return -1;
     }
-    while ((size_t)total < capacity) {
-        ssize_t got = read(handle, (char *)out + total, capacity - (size_t)total);
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got < 0) {
-            total = -1;
-        }
-        if (got <= 0) {
-            break;
-        }
-        total += got;
-    }
+    /* They are one record each, which comes whole (fs/seq_file.c, single_open; of a
+     * command line fs/proc/base.c, get_mm_cmdline): no second read looks for an end. */
+    do {
+        length = read(handle, out, capacity);
+        error = errno;
+    } while (length < 0 && error == EINTR);
     (void)close(handle);
-    return total;
+    errno = error;
+    return length;
 }
 
 /* One or two decimal numbers of a sysctl; -1 where there are none. */

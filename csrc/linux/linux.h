@@ -15,8 +15,8 @@ static inline int bc__big_endian(void)
     return *(const uint8_t *)&one == 0;
 }
 
-/* Read a small file below a directory descriptor, as much as fits. Returns the length
- * or -1 with errno set. (facts.c) */
+/* Read a small file of /proc below a directory descriptor, as much as fits. Returns the
+ * length or -1 with errno set. (facts.c) */
 ssize_t bc__read_file(int directory, const char *path, void *out, size_t capacity);
 
 #endif

@@ -116,6 +116,27 @@ static void read_status(int process, bc_process *out)
     }
 }
 
+/* The program's name as /proc/PID/stat has it, between the first and the last
+ * parenthesis. With a backslash its own file tells: some kernels escape the name in
+ * stat, others do not (fs/proc/array.c, proc_task_name). */
+static void add_name(bc_owners *owners, int process, const char *stat, size_t length,
+                     bc_process *out)
+{
+    char bytes[64];
+    const char *name = memchr(stat, '(', length);
+    const char *end = memrchr(stat, ')', length);
+    if (name == NULL || end <= name) {
+        return;
+    }
+    name++;
+    if (memchr(name, '\\', (size_t)(end - name)) != NULL) {
+        ssize_t got = bc__read_file(process, "comm", bytes, sizeof bytes);
+        name = bytes;
+        end = bytes + (got > 0 ? got - 1 : 0); /* without the line end */
+    }
+    add_text(owners, name, (size_t)(end - name), &out->name_offset, &out->name_length);
+}
+
 static void describe_briefly(bc_owners *owners, int process, const bc_proc_stat *stat,
                              bc_process *out)
 {
@@ -125,7 +146,6 @@ static void describe_briefly(bc_owners *owners, int process, const bc_proc_stat 
     out->flags = stat->flags;
     out->threads = stat->threads;
     out->state = stat->state;
-    add_file(owners, process, "comm", &out->name_offset, &out->name_length);
     if (!owners->brief) {
         add_command(owners, process, out);
     }
@@ -155,16 +175,18 @@ int32_t bc__add_process(bc_owners *owners, int process, int32_t pid, int briefly
 {
     bc_process facts;
     bc_proc_stat stat;
-    uint8_t text[1024];
+    char text[1024];
     ssize_t length = bc__read_file(process, "stat", text, sizeof text);
 
-    if (length <= 0 || bc_decode_proc_stat(text, (size_t)length, &stat) != BC_OK) {
+    if (length <= 0 ||
+        bc_decode_proc_stat((const uint8_t *)text, (size_t)length, &stat) != BC_OK) {
         errno = length < 0 ? errno : ESRCH;
         return -1;
     }
     memset(&facts, 0, sizeof facts);
     facts.pid = pid;
     facts.holders = 1;
+    add_name(owners, process, text, (size_t)length, &facts);
     describe_briefly(owners, process, &stat, &facts);
     if (!briefly) {
         describe(owners, process, &facts);

@@ -771,7 +771,7 @@ def _process(raw: Any, text: bytes) -> ProcessFacts:
         uid=raw.uid,
         start_ticks=raw.start_ticks,
         state=chr(raw.state),
-        name=part("name").removesuffix(b"\n"),
+        name=part("name"),
         command=tuple(command.split(b"\0")) if command else (),
         command_truncated=bool(raw.command_truncated),
         folder=part("folder"),
