@@ -26,15 +26,18 @@
 enum { KCMP_FILE = 0 }; /* linux/kcmp.h */
 
 /* getdents64(2); not every C library declares it. */
-enum { LISTING_BYTES = 4096, NAME_OFFSET = 19 };
+enum { LISTING_BYTES = 4096, FEW_BYTES = 128, NAME_OFFSET = 19 };
 
-/* A table that is being looked at. */
+/* A table that is being looked at: `path` below `folder`. */
 typedef struct {
     bc__scan *scan;
-    int handle;  /* of its folder in /proc */
+    int folder;
+    const char *path;
+    int handle;  /* of its folder in /proc, once it was needed; else -1 */
     int process; /* of /proc/PID, once it was needed; else -1 */
     int32_t pid, tid;
     size_t size; /* how many descriptors there are; SIZE_MAX: not told */
+    int refused; /* 1: comparing was refused, and so may reading be */
 } table;
 
 static int compare_inodes(const void *left, const void *right)
@@ -117,8 +120,12 @@ static void check_known(const bc__scan *scan)
         const bc__descriptor *one = &scan->known->descriptors[i];
         uint64_t inode = 0;
         char path[64];
-        (void)snprintf(path, sizeof path, "%d/task/%d/fd/%d", (int)one->pid,
-                       (int)one->tid, (int)one->fd);
+        if (one->tid == one->pid) {
+            (void)snprintf(path, sizeof path, "%d/fd/%d", (int)one->pid, (int)one->fd);
+        } else {
+            (void)snprintf(path, sizeof path, "%d/task/%d/fd/%d", (int)one->pid,
+                           (int)one->tid, (int)one->fd);
+        }
         if (bc__socket_at(scan->proc, path, &inode) != 1 || inode != one->inode) {
             atomic_store(&scan->known->lost, 1);
         }
@@ -161,6 +168,14 @@ void bc__look_ahead(bc__scan *scan, int32_t pid)
         }
     }
     (void)close(handle);
+}
+
+static int open_folder(table *of)
+{
+    if (of->handle < 0) {
+        of->handle = openat(of->folder, of->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    return of->handle < 0 ? -1 : 0;
 }
 
 /* Give a descriptor that matched to who asked, with its process. */
@@ -209,7 +224,7 @@ static int compare(const table *of, int32_t fd)
 
 /* Compare the descriptors from 0 on. The lowest free number is the next to be given, so
  * there are few holes at that end; where there are more, listing is cheaper. Returns
- * the number from which on nothing was looked at. */
+ * the number from which on nothing was looked at, -1 where nothing is left. */
 static int32_t compare_low(table *of)
 {
     size_t there = 0;
@@ -222,30 +237,33 @@ static int32_t compare_low(table *of)
         char name[16];
         int same = compare(of, fd);
         if (same < 0 && errno != EBADF) {
+            of->refused = errno == EPERM;
+            break;
+        }
+        (void)snprintf(name, sizeof name, "%d", (int)fd);
+        if (same > 0 && (open_folder(of) != 0 || look_at(of, name) != 0)) {
             break;
         }
         there += same >= 0 ? 1 : 0;
         holes += same < 0 ? 1 : 0;
-        (void)snprintf(name, sizeof name, "%d", (int)fd);
-        if (same > 0 && look_at(of, name) != 0) {
-            break;
-        }
     }
     check_known(of->scan);
-    return fd;
+    return there == of->size ? -1 : fd;
 }
 
-/* List the descriptors from a number on, and look at each. */
+/* List the descriptors from a number on, and look at each. Where that may be refused
+ * few are listed first: the kernel makes an entry of each. */
 static int look_from(table *of, int32_t first)
 {
     _Alignas(8) char listing[LISTING_BYTES];
+    size_t room = of->refused ? FEW_BYTES : LISTING_BYTES;
     long length;
     /* An entry's place is its number and two (fs/proc/fd.c, proc_readfd_common). */
     if (first > 0 && lseek(of->handle, (off_t)first + 2, SEEK_SET) < 0) {
         return -1;
     }
-    while ((length = syscall(SYS_getdents64, of->handle, listing, sizeof listing)) >
-           0) {
+    while ((length = syscall(SYS_getdents64, of->handle, listing, room)) > 0) {
+        room = LISTING_BYTES;
         for (long at = 0; at < length;) {
             const char *entry = listing + at;
             const char *name = entry + NAME_OFFSET;
@@ -266,8 +284,9 @@ static int look_from(table *of, int32_t first)
 int bc__scan_descriptors(bc__scan *scan, int folder, const char *path, int32_t pid,
                          int32_t tid)
 {
-    int status = -1;
-    table of = {scan, -1, -1, pid, tid, SIZE_MAX};
+    int status = 0;
+    int32_t first;
+    table of = {scan, folder, path, -1, -1, pid, tid, SIZE_MAX, 0};
 
     if (scan->sized) {
         struct stat entry;
@@ -279,12 +298,16 @@ int bc__scan_descriptors(bc__scan *scan, int folder, const char *path, int32_t p
         }
         of.size = (size_t)entry.st_size;
     }
-    of.handle = openat(folder, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (of.handle < 0) {
+    first = compare_low(&of);
+    if (first >= 0 && open_folder(&of) != 0) {
         return bc__hides_something(scan, errno) ? -1 : BC__GONE;
     }
-    status = look_from(&of, compare_low(&of));
-    (void)close(of.handle);
+    if (first >= 0) {
+        status = look_from(&of, first);
+    }
+    if (of.handle >= 0) {
+        (void)close(of.handle);
+    }
     if (of.process >= 0) {
         (void)close(of.process);
     }

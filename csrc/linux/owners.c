@@ -25,6 +25,8 @@
 #include <unistd.h>
 
 enum { MOST_PATIENCE = 100, WORTH_LOOKING_AHEAD = 256 };
+enum { PF_EXITING = 0x00000004, PF_KTHREAD = 0x00200000 }; /* linux/sched.h */
+enum { KTHREADD = 2, KERNEL_TRIES = 32 };
 
 struct dirent *bc__next_entry(DIR *directory)
 {
@@ -37,6 +39,23 @@ static int is_number(const char *name)
     return name[0] >= '1' && name[0] <= '9';
 }
 
+static int read_stat(const bc__scan *scan, int32_t pid, bc_proc_stat *stat)
+{
+    char path[32];
+    uint8_t text[512];
+    ssize_t length;
+    (void)snprintf(path, sizeof path, "%d/stat", (int)pid);
+    length = bc__read_file(scan->proc, path, text, sizeof text);
+    if (length < 0) {
+        return -1;
+    }
+    if (bc_decode_proc_stat(text, (size_t)length, stat) != BC_OK) {
+        errno = EBADMSG;
+        return -1;
+    }
+    return 0;
+}
+
 /* A kernel thread has no descriptors, nor has a process that has exited: that they may
  * not be read hides nothing. (Both belong to root in /proc: fs/proc/base.c,
  * task_dump_owner.) One that is about to exit belongs to root before its descriptors
@@ -44,19 +63,11 @@ static int is_number(const char *name)
  * patience. */
 static int has_none(bc__scan *scan, int32_t pid)
 {
-    enum { PF_EXITING = 0x00000004, PF_KTHREAD = 0x00200000 };
     const struct timespec moment = {.tv_nsec = 1000000};
-    char path[32];
-    (void)snprintf(path, sizeof path, "%d/stat", (int)pid);
     for (;; scan->patience--) {
-        uint8_t text[512];
         bc_proc_stat stat;
-        ssize_t length = bc__read_file(scan->proc, path, text, sizeof text);
-        if (length < 0) {
+        if (read_stat(scan, pid, &stat) != 0) {
             return !bc__hides_something(scan, errno); /* gone */
-        }
-        if (bc_decode_proc_stat(text, (size_t)length, &stat) != BC_OK) {
-            return 0;
         }
         if ((stat.flags & PF_KTHREAD) != 0 || stat.state == 'Z' || stat.state == 'X') {
             return 1;
@@ -68,10 +79,28 @@ static int has_none(bc__scan *scan, int32_t pid)
     }
 }
 
+/* Kernel threads have kthreadd's table, which is empty: one call for each instead of
+ * two. No other process ever has it (kernel/fork.c, fs/exec.c: begin_new_exec). */
+static int is_kernel_thread(bc__scan *scan, int32_t pid)
+{
+    if (scan->kernel_tries <= 0) {
+        return 0;
+    }
+    if (bc__same_table(KTHREADD, pid)) {
+        return 1;
+    }
+    scan->kernel_tries--;
+    return 0;
+}
+
 static void scan_process(bc__scan *scan, int32_t pid)
 {
     char path[32];
     int status;
+    if (is_kernel_thread(scan, pid)) {
+        scan->owners->seen++;
+        return;
+    }
     (void)snprintf(path, sizeof path, "%d/fd", (int)pid);
     status = bc__scan_descriptors(scan, scan->proc, path, pid, pid);
     if (status == BC__GONE) {
@@ -166,10 +195,15 @@ static int unfound(const bc__scan *scan)
 static void learn(bc__scan *scan, int32_t self)
 {
     struct stat file;
+    bc_proc_stat stat;
     scan->sized = fstatat(scan->proc, "self/fd", &file, 0) == 0 && file.st_size > 0;
     scan->compares = self == (int32_t)getpid() && bc__same_table(self, self);
     if (!scan->compares) {
         scan->known = NULL;
+        return;
+    }
+    if (read_stat(scan, KTHREADD, &stat) == 0 && (stat.flags & PF_KTHREAD) != 0) {
+        scan->kernel_tries = KERNEL_TRIES;
     }
 }
 

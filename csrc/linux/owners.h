@@ -47,6 +47,7 @@ struct bc__scan {
     int proc;              /* descriptor of /proc */
     int sized;             /* a descriptor folder's size is the number of its entries */
     int compares;          /* kcmp(2) works here */
+    int kernel_tries;      /* how many are compared with kthreadd that are not alike */
     bc__known *known;      /* NULL: nothing is compared with it */
     int patience;       /* milliseconds that each thread may wait for others to exit */
     int again;          /* 1: processes are visited that were visited before */

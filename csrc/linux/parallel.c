@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_THREADS = 8, WORTH_A_THREAD = 48, STACK_BYTES = 256 * 1024 };
+enum { MOST_THREADS = 8, WORTH_A_THREAD = 256, STACK_BYTES = 256 * 1024 };
 
 typedef struct {
     bc__scan *scan; /* the caller's */
