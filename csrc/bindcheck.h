@@ -24,7 +24,7 @@
 /* cffi: begin */
 
 /* Raised by one whenever anything below changes its meaning or layout. */
-#define BC_ABI 6
+#define BC_ABI 7
 
 /* More than any system takes as the name of a socket (Linux 108, macOS 104). */
 #define BC_NAME_BYTES 256
@@ -240,7 +240,8 @@ typedef struct {
     uint8_t reserved[3];
 } bc_socket;
 
-/* How a listing was made. To be zeroed by the caller, as tries_bound is read. */
+/* How a listing was made. To be zeroed by the caller, as the two that he sets are read.
+ */
 typedef struct {
     bc_error refused; /* why the first choice of source was not used */
     uint8_t source;   /* BC_SOURCE_* */
@@ -249,8 +250,10 @@ typedef struct {
     uint8_t
         tries_bound; /* set by the caller. Linux, TCP, one port: 1 has a socket of our
                       * own bound to another port meanwhile, so that `bound` is told */
-    uint8_t reserved;
-    uint32_t requests; /* half-open connections left out: they hold no port */
+    uint8_t only_listening; /* set by the caller. Linux, TCP: 1 asks for listeners
+                             * alone, which spares the kernel the walk over its hash of
+                             * connections; of sock_diag only */
+    uint32_t requests;      /* half-open connections left out: they hold no port */
 } bc_listing;
 
 /* The sockets of `protocol` on local `port` (0: all ports) in this network namespace,
@@ -354,7 +357,10 @@ typedef struct {
         exhausted; /* 1: some could not be read for want of descriptors of our own */
     uint8_t brief; /* set by the caller; 1: leave out command line and executable,
                     * for whose memory lock or filesystem a reader may wait */
-    uint8_t reserved[5];
+    uint8_t ancestors; /* set by the caller. Linux: at most so many processes above each
+                        * holder are described too, as by bc_read_ancestors, after the
+                        * holders and each once; pid 1 as a parent alone */
+    uint8_t reserved[4];
 } bc_owners;
 
 /* Find the descriptors of the sockets with these inodes (ascending order). Looks at all
@@ -368,6 +374,11 @@ BC_API int bc_find_owners(const uint64_t *inodes, size_t inode_count,
 /* One process as bc_find_owners would describe it: one element in owners->processes.
  * Returns BC_E_SYSTEM when there is none with that pid. */
 BC_API int bc_read_process(int32_t pid, bc_owners *owners);
+
+/* The calling process: its pid as the process table has it, and what tells its program
+ * from others (command line, working directory, executable); the rest is not told.
+ * Returns BC_E_SYSTEM where there is no process table. */
+BC_API int bc_read_own_program(bc_owners *owners);
 
 /* A process and those above it, at most so many, each described by pid, parent,
  * session, start, name and command alone (macOS: by all). A parent that started later

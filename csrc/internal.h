@@ -9,7 +9,8 @@
  *   errtext.c    the system's own texts
  *   sockets.c    bc_list_sockets
  *   unix.c       bc_list_unix_sockets
- *   owners.c     bc_find_owners, bc_read_process, bc_read_ancestors
+ *   owners.c     bc_find_owners, bc_read_process, bc_read_own_program,
+ *                bc_read_ancestors
  *   facts.c      bc_read_facts
  *   confinement.c  bc_read_confinement
  *   addresses.c  bc_list_addresses, bc_interface_index

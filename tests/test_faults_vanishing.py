@@ -40,6 +40,8 @@ PLACES = (
     "pidfd_getfd",
 )
 _SECONDS = 60  # a net under what would not end
+# A descriptor far from the others, for which the folder is listed.
+OPEN_FAR_AWAY = "os.dup2(2, 900)"
 
 
 def check_paused(
@@ -90,6 +92,7 @@ def is_free_again(found: dict[str, Any]) -> None:
 @pytest.mark.parametrize("place", PLACES)
 def test_holder_that_ends(holder: Holder, place: str) -> None:
     port = holder.bind(listen=True)
+    holder.run(OPEN_FAR_AWAY)
     place = place.format(pid=holder.pid, fd=holder.fd())
     is_free_again(check_paused(f"127.0.0.1:{port}", place, holder.kill))
 
@@ -106,6 +109,7 @@ def test_holder_that_closes(holder: Holder, place: str) -> None:
         assert holder.fd("other") == fd
 
     port = holder.bind(listen=True)
+    holder.run(OPEN_FAR_AWAY)
     fd = holder.fd()
     found = check_paused(
         f"127.0.0.1:{port}", place.format(pid=holder.pid, fd=fd), meanwhile
@@ -144,6 +148,7 @@ def test_process_that_has_gone_hides_nothing(place: str) -> None:
     def scan() -> dict[str, Any]:
         with Holder() as holder:
             holder.bind(listen=True)
+            holder.run(OPEN_FAR_AWAY)
             at = place.format(pid=holder.pid, fd=holder.fd())
             arguments = ["-c", SCAN, str(holder.inode())]
             return run_paused(arguments, at, holder.kill)
@@ -157,6 +162,7 @@ def reused(place: str) -> dict[str, Any]:
     innocents: list[int] = []
     with Holder() as holder:
         port = holder.bind(listen=True)
+        holder.run(OPEN_FAR_AWAY)
         fd, pid = holder.fd(), holder.pid
 
         def meanwhile() -> None:

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/types.h>
 #include <sys/param.h>
+#include <unistd.h>
 
 #include <libproc.h>
 #include <sys/proc_info.h>
@@ -245,6 +246,11 @@ int bc_read_process(int32_t pid, bc_owners *owners)
         return BC_E_SYSTEM;
     }
     return fits(owners) ? BC_OK : BC_E_TRUNCATED;
+}
+
+int bc_read_own_program(bc_owners *owners)
+{
+    return bc_read_process((int32_t)getpid(), owners);
 }
 
 int bc_read_ancestors(int32_t pid, size_t most, bc_owners *owners)

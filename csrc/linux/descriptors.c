@@ -26,7 +26,7 @@
 enum { KCMP_FILE = 0 }; /* linux/kcmp.h */
 
 /* getdents64(2); not every C library declares it. */
-enum { LISTING_BYTES = 4096, FEW_BYTES = 128, NAME_OFFSET = 19 };
+enum { LISTING_BYTES = 4096, NAME_OFFSET = 19 };
 
 /* A table that is being looked at: `path` below `folder`. */
 typedef struct {
@@ -36,8 +36,8 @@ typedef struct {
     int handle;  /* of its folder in /proc, once it was needed; else -1 */
     int process; /* of /proc/PID, once it was needed; else -1 */
     int32_t pid, tid;
-    size_t size; /* how many descriptors there are; SIZE_MAX: not told */
-    int refused; /* 1: comparing was refused, and so may reading be */
+    size_t size;  /* how many descriptors there are; SIZE_MAX: not told */
+    int compares; /* 1: its descriptors can be compared with those that are known */
 } table;
 
 static int compare_inodes(const void *left, const void *right)
@@ -222,48 +222,65 @@ static int compare(const table *of, int32_t fd)
     return 0;
 }
 
-/* Compare the descriptors from 0 on. The lowest free number is the next to be given, so
- * there are few holes at that end; where there are more, listing is cheaper. Returns
- * the number from which on nothing was looked at, -1 where nothing is left. */
-static int32_t compare_low(table *of)
+/* Whether a descriptor is one of those that are looked for: by comparing, and where
+ * that is refused by its path. As compare(), with ENOENT too where there is none. */
+static int is_wanted(table *of, const char *name, int32_t fd)
+{
+    char path[64];
+    uint64_t inode = 0;
+    int is_socket;
+    if (of->compares) {
+        int same = compare(of, fd);
+        if (same >= 0 || errno == EBADF) {
+            return same;
+        }
+        of->compares = 0;
+    }
+    (void)snprintf(path, sizeof path, "%s/%s", of->path, name);
+    is_socket = bc__socket_at(of->folder, path, &inode);
+    return is_socket > 0 ? bc__is_wanted(of->scan, inode) : is_socket;
+}
+
+/* Look at the descriptors from 0 on. The lowest free number is the next to be given, so
+ * there are few holes at that end; where there are more, listing is cheaper. *next is
+ * the number from which on nothing was looked at, -1 where nothing is left. Returns 0,
+ * or -1 when they may not be read. */
+static int look_low(table *of, int32_t *next)
 {
     size_t there = 0;
     size_t holes = 0;
-    int32_t fd = 0;
-    if (!can_compare(of->scan)) {
-        return 0;
-    }
-    for (; there < of->size && holes <= 1 + there / 8; fd++) {
+    for (*next = 0; there < of->size && holes <= 1 + there / 8; ++*next) {
         char name[16];
-        int same = compare(of, fd);
-        if (same < 0 && errno != EBADF) {
-            of->refused = errno == EPERM;
-            break;
+        int wanted;
+        (void)snprintf(name, sizeof name, "%d", (int)*next);
+        wanted = is_wanted(of, name, *next);
+        if (wanted < 0 && errno != EBADF && errno != ENOENT) {
+            return bc__hides_something(of->scan, errno) ? -1 : 0;
         }
-        (void)snprintf(name, sizeof name, "%d", (int)fd);
-        if (same > 0 && (open_folder(of) != 0 || look_at(of, name) != 0)) {
-            break;
+        if (wanted > 0 && (open_folder(of) != 0 || look_at(of, name) != 0)) {
+            return 0;
         }
-        there += same >= 0 ? 1 : 0;
-        holes += same < 0 ? 1 : 0;
+        there += wanted >= 0 ? 1 : 0;
+        holes += wanted < 0 ? 1 : 0;
     }
-    check_known(of->scan);
-    return there == of->size ? -1 : fd;
+    *next = there == of->size ? -1 : *next;
+    return 0;
 }
 
-/* List the descriptors from a number on, and look at each. Where that may be refused
- * few are listed first: the kernel makes an entry of each. */
+/* List the descriptors from a number on, and look at each. */
 static int look_from(table *of, int32_t first)
 {
     _Alignas(8) char listing[LISTING_BYTES];
-    size_t room = of->refused ? FEW_BYTES : LISTING_BYTES;
     long length;
+    if (open_folder(of) != 0) {
+        return bc__hides_something(of->scan, errno) ? -1 : BC__GONE;
+    }
     /* An entry's place is its number and two (fs/proc/fd.c, proc_readfd_common). */
     if (first > 0 && lseek(of->handle, (off_t)first + 2, SEEK_SET) < 0) {
         return -1;
     }
-    while ((length = syscall(SYS_getdents64, of->handle, listing, room)) > 0) {
-        room = LISTING_BYTES;
+    while ((length = syscall(SYS_getdents64, of->handle, listing, sizeof listing)) >
+           0) {
         for (long at = 0; at < length;) {
             const char *entry = listing + at;
             const char *name = entry + NAME_OFFSET;
@@ -284,9 +301,10 @@ static int look_from(table *of, int32_t first)
 int bc__scan_descriptors(bc__scan *scan, int folder, const char *path, int32_t pid,
                          int32_t tid)
 {
+    int32_t first = 0;
     int status = 0;
-    int32_t first;
-    table of = {scan, folder, path, -1, -1, pid, tid, SIZE_MAX, 0};
+    const int compares = can_compare(scan);
+    table of = {scan, folder, path, -1, -1, pid, tid, SIZE_MAX, compares};
 
     if (scan->sized) {
         struct stat entry;
@@ -298,11 +316,11 @@ int bc__scan_descriptors(bc__scan *scan, int folder, const char *path, int32_t p
         }
         of.size = (size_t)entry.st_size;
     }
-    first = compare_low(&of);
-    if (first >= 0 && open_folder(&of) != 0) {
-        return bc__hides_something(scan, errno) ? -1 : BC__GONE;
+    status = look_low(&of, &first);
+    if (compares) {
+        check_known(scan);
     }
-    if (first >= 0) {
+    if (status == 0 && first >= 0) {
         status = look_from(&of, first);
     }
     if (of.handle >= 0) {

@@ -66,7 +66,6 @@ static void append_process(bc_owners *owners, const bc_owners *read)
     one.command_offset += before;
     one.folder_offset += before;
     one.cgroup_offset += before;
-    one.holders = 0;
     if (owners->text_count + read->text_count <= owners->text_capacity) {
         memcpy(owners->text + owners->text_count, read->text, read->text_count);
     }

@@ -256,10 +256,16 @@ static int scan_all(bc__scan *scan, DIR *directory, int32_t own)
     return 0;
 }
 
-int bc__walk(bc__scan *scan)
+int32_t bc__own_pid(int proc)
 {
     char self[16] = "";
-    ssize_t length;
+    ssize_t length = readlinkat(proc, "self", self, sizeof self - 1);
+    self[length > 0 ? length : 0] = '\0';
+    return (int32_t)strtol(self, NULL, 10);
+}
+
+int bc__walk(bc__scan *scan)
+{
     int32_t own = 0;
     DIR *directory;
     int status = -1;
@@ -275,11 +281,7 @@ int bc__walk(bc__scan *scan)
         (void)close(scan->proc);
         return -1;
     }
-    /* The pid by which /proc knows us, which is not getpid()'s where /proc belongs to
-     * another pid namespace. */
-    length = readlinkat(scan->proc, "self", self, sizeof self - 1);
-    self[length > 0 ? length : 0] = '\0';
-    own = (int32_t)strtol(self, NULL, 10);
+    own = bc__own_pid(scan->proc);
     if (own > 0) {
         learn(scan, own);
         status = scan_all(scan, directory, own);
@@ -302,22 +304,14 @@ int bc__walk(bc__scan *scan)
     return status;
 }
 
-int bc_find_owners(const uint64_t *inodes, size_t inode_count, bc_owners *owners)
+static int is_described(const bc_owners *owners, int32_t pid)
 {
-    bc__known known;
-    bc__scan scan = {.found = bc__add_holder,
-                     .inodes = inodes,
-                     .inode_count = inode_count,
-                     .known = inode_count <= BC__MOST_KNOWN ? &known : NULL,
-                     .owners = owners,
-                     .results = owners};
-    atomic_init(&known.count, 0);
-    atomic_init(&known.lost, 0);
-    bc__reset_owners(owners);
-    scan.told = calloc(inode_count + 1, sizeof *scan.told); /* of 0 it may be NULL */
-    owners->available = scan.told != NULL && bc__walk(&scan) == 0;
-    free(scan.told);
-    return fits(owners) ? BC_OK : BC_E_TRUNCATED;
+    for (size_t i = owners->process_count; i > 0; i--) {
+        if (owners->processes[i - 1].pid == pid) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 /* Returns the parent, or -1 where there is no such process. */
@@ -338,12 +332,81 @@ static int32_t read_process(int32_t pid, int briefly, bc_owners *owners)
     return parent;
 }
 
+/* A holder's parent and those above it, as far as they are not described yet. */
+static void add_those_above(bc_owners *owners, int32_t pid)
+{
+    int32_t lowest = 1; /* pid 1 tells something of its children alone */
+    for (int above = 0; above < owners->ancestors && fits(owners); above++) {
+        if (pid < lowest || is_described(owners, pid)) {
+            return;
+        }
+        pid = read_process(pid, 1, owners);
+        lowest = 2;
+    }
+}
+
+static void add_ancestors(bc_owners *owners)
+{
+    const uint32_t seen = owners->seen;
+    const size_t holders = owners->process_count;
+    int32_t before = 0;
+    for (size_t i = 0; i < holders && fits(owners); i++) {
+        int32_t parent = owners->processes[i].parent;
+        if (parent != before) { /* brothers stand together, and may be thousands */
+            add_those_above(owners, parent);
+        }
+        before = parent;
+    }
+    owners->seen = seen;
+}
+
+int bc_find_owners(const uint64_t *inodes, size_t inode_count, bc_owners *owners)
+{
+    bc__known known;
+    bc__scan scan = {.found = bc__add_holder,
+                     .inodes = inodes,
+                     .inode_count = inode_count,
+                     .known = inode_count <= BC__MOST_KNOWN ? &known : NULL,
+                     .owners = owners,
+                     .results = owners};
+    atomic_init(&known.count, 0);
+    atomic_init(&known.lost, 0);
+    bc__reset_owners(owners);
+    scan.told = calloc(inode_count + 1, sizeof *scan.told); /* of 0 it may be NULL */
+    owners->available = scan.told != NULL && bc__walk(&scan) == 0;
+    if (owners->ancestors > 0 && fits(owners)) {
+        add_ancestors(owners);
+    }
+    free(scan.told);
+    return fits(owners) ? BC_OK : BC_E_TRUNCATED;
+}
+
 int bc_read_process(int32_t pid, bc_owners *owners)
 {
     bc__reset_owners(owners);
     if (read_process(pid, 0, owners) < 0) {
         return BC_E_SYSTEM;
     }
+    return fits(owners) ? BC_OK : BC_E_TRUNCATED;
+}
+
+int bc_read_own_program(bc_owners *owners)
+{
+    int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int process = -1;
+    int32_t pid = 0;
+
+    bc__reset_owners(owners);
+    if (proc >= 0) {
+        pid = bc__own_pid(proc);
+        process = openat(proc, "self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        (void)close(proc);
+    }
+    if (process < 0 || pid <= 0) {
+        return BC_E_SYSTEM;
+    }
+    bc__add_program(owners, process, pid);
+    (void)close(process);
     return fits(owners) ? BC_OK : BC_E_TRUNCATED;
 }
 

@@ -73,6 +73,10 @@ void bc__unlock(const bc__scan *scan);
 /* Visit each, several side by side where there are many. (parallel.c) */
 void bc__visit_all(bc__scan *scan, const bc__pids *pids, bc__visit visit);
 
+/* The pid by which /proc knows us, which is not getpid()'s where it belongs to another
+ * pid namespace; 0 where it is not to be had. `proc` is a descriptor of /proc. */
+int32_t bc__own_pid(int proc);
+
 /* Walk every process, our own first. Returns 0, or -1 where there is no /proc. */
 int bc__walk(bc__scan *scan);
 void bc__reset_owners(bc_owners *owners);
@@ -131,6 +135,9 @@ int bc__add_holder(bc__scan *scan, const bc__descriptor *descriptor);
 /* Describe a process, /proc/PID. Returns its parent, or -1 with errno: ESRCH when it is
  * gone. */
 int32_t bc__add_process(bc_owners *owners, int process, int32_t pid, int briefly);
+
+/* Only what tells its program from others. */
+void bc__add_program(bc_owners *owners, int process, int32_t pid);
 
 /* A duplicate of a descriptor (pidfd_getfd(2), Linux 5.6; needs ptrace access mode
  * PTRACE_MODE_ATTACH_REALCREDS), or -1. To be closed at once: while it is open the

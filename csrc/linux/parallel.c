@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_THREADS = 8, WORTH_A_THREAD = 256, STACK_BYTES = 256 * 1024 };
+enum { MOST_THREADS = 8, WORTH_A_THREAD = 128, STACK_BYTES = 256 * 1024 };
 
 typedef struct {
     bc__scan *scan; /* the caller's */
@@ -72,10 +72,11 @@ static void *work(void *argument)
 
 static size_t threads_for(size_t count)
 {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    const size_t wanted = count / WORTH_A_THREAD + 1;
+    long processors = wanted > 1 ? sysconf(_SC_NPROCESSORS_ONLN) : 1;
     size_t most = processors > 1 ? (size_t)processors : 1;
     most = most > MOST_THREADS ? MOST_THREADS : most;
-    return count / WORTH_A_THREAD + 1 < most ? count / WORTH_A_THREAD + 1 : most;
+    return wanted < most ? wanted : most;
 }
 
 /* Starts threads beside the caller's; returns how many there are. */

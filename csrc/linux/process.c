@@ -151,7 +151,8 @@ static void describe_briefly(bc_owners *owners, int process, const bc_proc_stat 
     }
 }
 
-static void describe(bc_owners *owners, int process, bc_process *out)
+/* What tells its program from others, but for the command line. */
+static void describe_program(bc_owners *owners, int process, bc_process *out)
 {
     char folder[SMALL_FILE];
     struct stat file;
@@ -159,16 +160,42 @@ static void describe(bc_owners *owners, int process, bc_process *out)
 
     add_text(owners, folder, length > 0 ? (size_t)length : 0, &out->folder_offset,
              &out->folder_length);
-    add_file(owners, process, "cgroup", &out->cgroup_offset, &out->cgroup_length);
-    read_status(process, out);
-    if (fstatat(process, "ns/pid", &file, 0) == 0) {
-        out->pid_namespace = (uint64_t)file.st_ino;
-    }
     /* As far as it is known without asking: its filesystem may not answer. */
     if (!owners->brief && fstatat(process, "exe", &file, AT_STATX_DONT_SYNC) == 0) {
         out->exe_device = (uint64_t)file.st_dev;
         out->exe_inode = (uint64_t)file.st_ino;
     }
+}
+
+static void describe(bc_owners *owners, int process, bc_process *out)
+{
+    struct stat file;
+
+    describe_program(owners, process, out);
+    add_file(owners, process, "cgroup", &out->cgroup_offset, &out->cgroup_length);
+    read_status(process, out);
+    if (fstatat(process, "ns/pid", &file, 0) == 0) {
+        out->pid_namespace = (uint64_t)file.st_ino;
+    }
+}
+
+/* Counts on where there is no room. */
+static void append(bc_owners *owners, const bc_process *one)
+{
+    if (owners->process_count < owners->process_capacity) {
+        owners->processes[owners->process_count] = *one;
+    }
+    owners->process_count++;
+}
+
+void bc__add_program(bc_owners *owners, int process, int32_t pid)
+{
+    bc_process facts;
+    memset(&facts, 0, sizeof facts);
+    facts.pid = pid;
+    add_command(owners, process, &facts);
+    describe_program(owners, process, &facts);
+    append(owners, &facts);
 }
 
 int32_t bc__add_process(bc_owners *owners, int process, int32_t pid, int briefly)
@@ -185,16 +212,12 @@ int32_t bc__add_process(bc_owners *owners, int process, int32_t pid, int briefly
     }
     memset(&facts, 0, sizeof facts);
     facts.pid = pid;
-    facts.holders = 1;
     add_name(owners, process, text, (size_t)length, &facts);
     describe_briefly(owners, process, &stat, &facts);
     if (!briefly) {
         describe(owners, process, &facts);
     }
-    if (owners->process_count < owners->process_capacity) {
-        owners->processes[owners->process_count] = facts;
-    }
-    owners->process_count++;
+    append(owners, &facts);
     return facts.parent;
 }
 

@@ -33,8 +33,9 @@ enum { DIAG_INFO_BIT = 1 << 1 };
 enum { TEXT_BYTES = 32768 };
 enum { ROOM = 16 }; /* on our own socket's port: other addresses may have it too */
 
-/* Every state, also TCP_BOUND_INACTIVE (13), which older kernels ignore. */
+/* Every state, also TCP_BOUND_INACTIVE (13), which older kernels ignore; TCP_LISTEN. */
 #define ALL_STATES 0xffffffffU
+#define LISTENING (1U << 10)
 
 typedef struct {
     uint8_t family, protocol, extensions, pad;
@@ -73,6 +74,7 @@ typedef struct {
     bc_listing *listing;
     uint16_t own_port; /* of a socket of our own that is only bound; 0: there is none */
     uint64_t own_inode;
+    int only_listening;
 } listing_job;
 
 static void add_attribute(dump_message *message, int type, const void *data,
@@ -110,6 +112,7 @@ static int send_request(int handle, int family, const listing_job *job,
 {
     dump_message message;
     uint32_t protocol = (uint32_t)job->protocol;
+    uint32_t states = job->only_listening ? LISTENING : ALL_STATES;
 
     memset(&message, 0, sizeof message);
     message.header.nlmsg_len = sizeof message.header;
@@ -119,7 +122,7 @@ static int send_request(int handle, int family, const listing_job *job,
         message.header.nlmsg_type = BC__TCPDIAG_GETSOCK;
         message.header.nlmsg_len += sizeof message.request.both;
         message.request.both.extensions = DIAG_INFO_BIT;
-        message.request.both.states = ALL_STATES;
+        message.request.both.states = states;
     } else {
         message.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
         message.header.nlmsg_len += sizeof message.request.one;
@@ -127,7 +130,7 @@ static int send_request(int handle, int family, const listing_job *job,
         message.request.one.protocol = (uint8_t)protocol;
         message.request.one.extensions =
             protocol == BC_PROTOCOL_TCP ? DIAG_INFO_BIT : 0;
-        message.request.one.states = ALL_STATES;
+        message.request.one.states = states;
     }
     if (job->port != 0) {
         add_port_filter(&message, job->port, job->own_port);
@@ -265,8 +268,16 @@ static int from_proc_net(const listing_job *job)
 int bc_list_sockets(int32_t protocol, uint16_t port, bc_socket *out, size_t capacity,
                     size_t *count, bc_listing *listing)
 {
-    listing_job job = {protocol, port, out, capacity, count, listing, 0, 0};
+    const int only_listening =
+        listing->only_listening != 0 && protocol == BC_PROTOCOL_TCP;
     const int tries = listing->tries_bound != 0 && protocol == BC_PROTOCOL_TCP;
+    listing_job job = {.protocol = protocol,
+                       .port = port,
+                       .out = out,
+                       .capacity = capacity,
+                       .count = count,
+                       .listing = listing,
+                       .only_listening = only_listening};
     int own = -1;
     int error;
 
@@ -298,7 +309,7 @@ int bc_list_sockets(int32_t protocol, uint16_t port, bc_socket *out, size_t capa
     listing->requests = 0;
     listing->bound = 0;
     *count = 0;
-    if (from_proc_net(&job) == 0) {
+    if (!only_listening && from_proc_net(&job) == 0) {
         listing->source = BC_SOURCE_PROC_NET;
         return *count > capacity ? BC_E_TRUNCATED : BC_OK;
     }

@@ -22,6 +22,11 @@ int bc_read_process(int32_t pid, bc_owners *owners)
     return bc_find_owners(NULL, 0, owners);
 }
 
+int bc_read_own_program(bc_owners *owners)
+{
+    return bc_read_process(0, owners);
+}
+
 int bc_read_ancestors(int32_t pid, size_t most, bc_owners *owners)
 {
     (void)most;

@@ -11,7 +11,6 @@ from bindcheck.lookup import literal, targets_of
 from bindcheck.model import PLAIN, Attempt, Options, Report, Target
 from bindcheck.observe import Observer
 from bindcheck.options import NAMED, check_options, fitting
-from bindcheck.processes import asking_process
 from bindcheck.records import replace
 from bindcheck.target import ANY4, make_target, parse
 from bindcheck.words import Family, Protocol
@@ -77,7 +76,7 @@ def diagnose(
         backlog=backlog,
     )
     request = parse(target, protocol=Protocol(protocol))
-    observer = Observer(asking_process())
+    observer = Observer(for_caller=True)
     deadline = time.monotonic() + timeout
     seen = examine(request, options, observer, deadline=deadline)
     results = tuple(conclude(one) for one in seen)

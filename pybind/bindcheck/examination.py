@@ -113,10 +113,31 @@ def examine_target(
     tries: int = _LOOKS,
 ) -> Examination:
     """Examine one address. The tables are read until they agree with the attempt."""
+    try:
+        return _examine_target(
+            requested, target, options, observer, paired=paired, tries=tries
+        )
+    finally:
+        observer.settle()
+
+
+def _examine_target(
+    requested: str,
+    target: Target,
+    options: Options,
+    observer: Observer,
+    *,
+    paired: bool,
+    tries: int,
+) -> Examination:
     came_free = False
     for look in range(_LOOKS):
         snapshot = observer.look(
-            target.protocol, target.port, options.device, tries_bound=True
+            target.protocol,
+            target.port,
+            options.device,
+            tries_bound=True,
+            ahead=look == 0,
         )
         if could_take_datagrams(target, options) or _is_windows(snapshot):
             # What cannot be tried is predicted from the holders' options, on Windows

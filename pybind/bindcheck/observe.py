@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import errno
 import time
+from functools import cached_property
 
 from bindcheck import native
 from bindcheck.cgroups import cgroup_mount, own_cgroup
+from bindcheck.holder_search import HolderSearch
 from bindcheck.machine import (
     CAPABILITIES,
     boot_id,
@@ -22,7 +24,7 @@ from bindcheck.machine import (
 )
 from bindcheck.model import Context, Notice, Snapshot, Socket
 from bindcheck.owner_lookup import OwnerLookup
-from bindcheck.processes import user_name
+from bindcheck.processes import asking_process, user_name
 from bindcheck.records import replace
 from bindcheck.words import Domain, Family, Protocol, System
 
@@ -30,7 +32,7 @@ TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bindcheck.model import NativeCode, Options, Target
+    from bindcheck.model import Facts, NativeCode, Options, Target
     from bindcheck.rules.ownership import Asking
 
 
@@ -47,22 +49,37 @@ class Observer:
     """Reads the system; one for each report. Every look is a fresh one."""
 
     def __init__(
-        self, asking: Asking | None = None, *, leave_out: frozenset[int] = frozenset()
+        self, *, for_caller: bool = False, leave_out: frozenset[int] = frozenset()
     ) -> None:
         """Begin to look.
 
         Args:
-            asking: the program on whose behalf.
+            for_caller: on behalf of this program, whose own sockets and copies are told.
             leave_out: inodes of sockets that are the caller's own, and in nobody's way.
         """
-        self.asking = asking
+        self._for_caller = for_caller
         self._leave_out = leave_out
-        self.facts = native.read_facts()
-        if self.facts.system == System.WINDOWS:
+        self._search = HolderSearch()
+
+    # Read when they are needed: a search that was begun goes on beside.
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What this machine allows."""
+        facts = native.read_facts()
+        if facts.system == System.WINDOWS:
             from bindcheck import windows
 
-            self.facts = replace(self.facts, ephemeral_range=windows.dynamic_range())
-        self._owners = OwnerLookup(self.facts, asking)
+            return replace(facts, ephemeral_range=windows.dynamic_range())
+        return facts
+
+    @cached_property
+    def _asking(self) -> Asking | None:
+        return asking_process() if self._for_caller else None
+
+    @cached_property
+    def _owners(self) -> OwnerLookup:
+        return OwnerLookup(self.facts, self._asking, self._search)
 
     def look(
         self,
@@ -72,12 +89,17 @@ class Observer:
         *,
         tries_bound: bool = False,
         alike: bool = False,
+        ahead: bool = False,
     ) -> Snapshot:
         """Read the rows on a port, without their owners.
 
         `tries_bound` tells whether TCP sockets that are only bound are among them;
         `alike` reads one row of those that are alike but for their port (sock_diag).
+        `ahead` begins to look who has the port's listeners, for with_owners(); settle()
+        is to follow.
         """
+        if ahead and port and protocol.table is Protocol.TCP:
+            self._search.begin(port)
         limits: list[Notice] = []
         listing = native.list_sockets(
             protocol.table,
@@ -124,6 +146,10 @@ class Observer:
             user=self._user(),
             observed_at=time.time(),
         )
+
+    def settle(self) -> None:
+        """See that nothing goes on that a look has begun."""
+        self._search.end()
 
     @property
     def _elsewhere(self) -> bool:
@@ -233,7 +259,7 @@ class Observer:
         if self.facts.system == System.WINDOWS:
             from bindcheck import windows
 
-            return windows.with_owners(snapshot, wanted, self.asking)
+            return windows.with_owners(snapshot, wanted, self._asking)
         if self.facts.system == System.DARWIN:
             from bindcheck import darwin
 
@@ -252,6 +278,7 @@ class Observer:
             return snapshot
         if shows_bound():
             return replace(snapshot, bound_sockets_listed=True)
+        self.settle()  # it walks over all processes as well
         known = native.list_sockets(Protocol.TCP, 0).sockets
         scan = native.find_bound(port, [row.inode for row in known])
         limits = snapshot.limits

@@ -14,7 +14,6 @@ from bindcheck.machine import SYSTEM
 from bindcheck.model import Options, Report
 from bindcheck.observe import Observer
 from bindcheck.options import NAMED, check_options
-from bindcheck.processes import asking_process
 from bindcheck.records import record, replace
 from bindcheck.target import parse
 from bindcheck.words import Domain, Family, Protocol
@@ -75,7 +74,7 @@ def _report(
     reported: NativeCode | None,
     own: frozenset[int],
 ) -> Report:
-    observer = Observer(asking_process(), leave_out=own)
+    observer = Observer(for_caller=True, leave_out=own)
     seen = examine(
         request, options, observer, deadline=time.monotonic() + _LOOKUP_SECONDS
     )

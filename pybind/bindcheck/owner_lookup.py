@@ -9,8 +9,8 @@ from functools import partial
 
 from bindcheck import native
 from bindcheck.alike import inodes_of, natures_of, parted, places_of
-from bindcheck.borrowers import without_borrowers
 from bindcheck.cgroups import cgroup_path
+from bindcheck.holder_search import PATIENCE_SECONDS
 from bindcheck.model import (
     NO_OWNER,
     KernelPort,
@@ -40,31 +40,30 @@ from bindcheck.rules.ownership import (
     is_service_manager,
     owner_of,
 )
-from bindcheck.walks import leave_alone
 from bindcheck.words import Protocol, State, System
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from bindcheck.holder_search import Found, HolderSearch
     from bindcheck.model import Facts, Owner, Snapshot
     from bindcheck.rows import Holder
-
-# A million descriptors are read in a second.
-_PATIENCE_SECONDS = 3.0
 
 
 class OwnerLookup:
     """Looks up owners; every look at who has a socket is a fresh one."""
 
-    def __init__(self, facts: Facts, asking: Asking | None) -> None:
+    def __init__(
+        self, facts: Facts, asking: Asking | None, search: HolderSearch
+    ) -> None:
         self.facts = facts
         self.asking = asking
-        self._cgroups: dict[int | None, str | None] = {}
+        self._search = search
         self._users: dict[int | None, str | None] = {}
+        self._cgroups: dict[int | None, str | None] = {}
         self._kernel_ports: tuple[KernelPort, ...] | None = None
         self._ports_refused: NativeCode | None = None
-        self._brief = False
         self._is_elsewhere = facts.system in (System.DARWIN, System.WINDOWS)
         self.unmapped_uid = unmapped_uid(facts)
 
@@ -91,7 +90,8 @@ class OwnerLookup:
         if not inodes - known:
             return snapshot
         self._kernel_ports = self._ports_refused = None
-        scan, snapshot, found = self._find_holders(snapshot, inodes)
+        holders = self._search.find(inodes)
+        snapshot, found = self._owned(snapshot, inodes, holders)
         rows = []
         for row in snapshot.sockets:
             owned = found.get(id(row), row)
@@ -99,7 +99,7 @@ class OwnerLookup:
             if listener is not None and id(listener) in found:
                 owned = replace(row, owner=found[id(listener)].owner)
             rows.append(owned)
-        limits = self._owner_limits(scan)
+        limits = self._owner_limits(holders.scan)
         told = {one.code for one in limits}  # by an earlier look, of other processes
         before = [one for one in snapshot.limits if one.code not in told]
         return replace(
@@ -109,49 +109,19 @@ class OwnerLookup:
             foreign_pids=not pids_are_ours(),
         )
 
-    def _find_holders(
-        self, snapshot: Snapshot, inodes: set[int]
-    ) -> tuple[native.Scan, Snapshot, dict[int, Socket]]:
-        """Look who has these inodes; without command lines once one does not come."""
-
-        def find() -> tuple[native.Scan, Snapshot, dict[int, Socket]]:
-            scan = native.find_owners(sorted(inodes), brief=self._brief)
-            scan = without_borrowers(scan)
-            return scan, *self._owned(snapshot, inodes, scan)
-
-        if self.facts.system == System.LINUX and not self._brief:
-            try:
-                return in_time(find, _PATIENCE_SECONDS)
-            except UnansweredError:
-                leave_alone()
-                self._brief = True
-        return find()
-
     def _owned(
-        self, snapshot: Snapshot, inodes: set[int], scan: native.Scan
+        self, snapshot: Snapshot, inodes: set[int], found: Found
     ) -> tuple[Snapshot, dict[int, Socket]]:
         """The rows with these inodes, each with its owner; by the row's id().
 
         Not by inode: the subflows of an MPTCP connection are several with one. The
         snapshot has rows of their own for what is not alike by its holders.
         """
+        scan = found.scan
+        described = {one.pid: self._described(one, found) for one in scan.processes}
         holders: dict[int, list[Holder]] = {}
         for one in scan.holders:
             holders.setdefault(one.inode, []).append(one)
-        known: dict[int, tuple[native.ProcessFacts, ...]] = {}
-        # Once each: a process may have thousands of these sockets.
-        described = {
-            one.pid: self._without_unmapped_user(
-                describe_process(
-                    one,
-                    self.facts,
-                    known,
-                    user=self.name_of_user(one.uid),
-                    brief=self._brief,
-                )
-            )
-            for one in scan.processes
-        }
         mptcp = _mptcp_inodes(snapshot, inodes, scan)
         if snapshot.alike:
             plain = {pid for pid, one in described.items() if _is_plain(one)}
@@ -181,6 +151,17 @@ class OwnerLookup:
             for row in snapshot.sockets
             if row.inode in inodes
         }
+
+    def _described(self, facts: native.ProcessFacts, found: Found) -> Process:
+        uid = facts.uid if facts.uid != self.unmapped_uid else None
+        return describe_process(
+            facts,
+            self.facts,
+            found.processes,
+            uid=uid,
+            user=self.name_of_user(uid),
+            environment=found.environments.get(facts.pid, ()),
+        )
 
     def _with_owner(
         self,
@@ -240,7 +221,7 @@ class OwnerLookup:
             asking=self.asking,
             unmapped_uid=self.unmapped_uid,
             kernel_ports=ports,
-            socket_units=socket_units(row) if managed else (),
+            socket_units=_units_of(row) if managed else (),
         )
         if processes and not managed:
             alike[key] = owner
@@ -260,11 +241,6 @@ class OwnerLookup:
             if socket_unit_of(made_in) is not None:
                 return made_in
         return cgroups[processes[0].pid]
-
-    def _without_unmapped_user(self, process: Process) -> Process:
-        if process.uid is None or process.uid != self.unmapped_uid:
-            return process
-        return replace(process, uid=None, user=None)
 
     def _ports_of_the_kernel(self) -> tuple[KernelPort, ...]:
         """Read once for a look, and only where nobody has a row."""
@@ -318,12 +294,12 @@ class OwnerLookup:
             text = f"{what} cannot be read here"
             return [Notice(code="no-process-table", text=text)]
         limits = []
-        if self._brief:
+        if self._search.brief:
             limits.append(
                 Notice(
                     code="commands-unread",
                     text="some process does not let its command line be read "
-                    f"(for {_PATIENCE_SECONDS:.0f} s): no command lines were read",
+                    f"(for {PATIENCE_SECONDS:.0f} s): no command lines were read",
                 )
             )
         limits += self.unread(scan)
@@ -350,6 +326,14 @@ class OwnerLookup:
                 )
             )
         return limits
+
+
+def _units_of(row: Socket) -> tuple[str, ...]:
+    """The .socket units of a row; none where their files do not come."""
+    try:
+        return in_time(partial(socket_units, row), PATIENCE_SECONDS)
+    except UnansweredError:
+        return ()
 
 
 def _without_descriptors(process: Process) -> tuple[object, ...]:

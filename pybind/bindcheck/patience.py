@@ -17,11 +17,11 @@ class UnansweredError(Exception):
     """The time was over."""
 
 
-def in_time(call: Callable[[], Result], seconds: float) -> Result:
-    """Make a call that cannot be interrupted, in a thread that is left alone then.
+def begin(call: Callable[[], Result]) -> Callable[[float], Result]:
+    """Begin a call that cannot be interrupted, in a thread of its own.
 
-    Raises:
-        UnansweredError: it did not return within so many seconds.
+    What is returned waits for it so many seconds, and gives its result or raises what it
+    raised. When the time is over it raises UnansweredError; the thread is left alone.
     """
     results: list[Result] = []
     errors: list[BaseException] = []
@@ -36,13 +36,26 @@ def in_time(call: Callable[[], Result], seconds: float) -> Result:
         finally:
             done.release()
 
+    def wait(seconds: float) -> Result:
+        if not results and not errors:
+            done.acquire(timeout=max(0.0, seconds))
+        if errors:
+            raise errors[0]
+        if not results:
+            raise UnansweredError
+        return results[0]
+
     try:
         start_new_thread(run, ())
     except RuntimeError:  # no thread is to be had, as when the interpreter ends
-        return call()
-    done.acquire(timeout=max(0.0, seconds))
-    if errors:
-        raise errors[0]
-    if not results:
-        raise UnansweredError
-    return results[0]
+        run()
+    return wait
+
+
+def in_time(call: Callable[[], Result], seconds: float) -> Result:
+    """Make a call that cannot be interrupted, in a thread that is left alone then.
+
+    Raises:
+        UnansweredError: it did not return within so many seconds.
+    """
+    return begin(call)(seconds)

@@ -8,7 +8,7 @@ import sys
 import time
 
 from bindcheck import native
-from bindcheck.machine import SYSTEM, decode
+from bindcheck.machine import SYSTEM, decode, read_start
 from bindcheck.model import Ancestor, Process
 from bindcheck.records import replace
 from bindcheck.rules.ownership import INITIAL_USER_NAMESPACE, Asking
@@ -17,7 +17,7 @@ from bindcheck.words import System
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from bindcheck.model import Facts
     from bindcheck.rows import Holder
@@ -34,7 +34,7 @@ _STATES = {
 }
 
 
-_MOST_ANCESTORS, _MOST_ENVIRONMENT = 16, 1 << 20
+_MOST_ENVIRONMENT = 1 << 20
 
 
 _TELLING_VARIABLES = frozenset(
@@ -49,19 +49,19 @@ _TELLING_VARIABLES = frozenset(
 def describe_process(
     facts: native.ProcessFacts,
     machine: Facts,
-    known: dict[int, tuple[native.ProcessFacts, ...]],
+    known: Mapping[int, native.ProcessFacts],
     *,
+    uid: int | None,
     user: str | None,
-    brief: bool = False,
+    environment: tuple[tuple[str, str], ...],
 ) -> Process:
     """Turn what the system says of a process into a Process, without descriptors.
 
-    `known` keeps the processes above it: those of a prefork server are the same.
-    `brief`: without reading what a process could make us wait for.
+    `known` are other processes by pid, those above it among them.
     """
-    command = tuple(decode(one) for one in facts.command)
+    command = tuple([decode(one) for one in facts.command])
     folder = decode(facts.folder) or None
-    above = list(_ancestors(facts, known, brief=brief))
+    above = _above(facts, known)
     return Process(
         pid=facts.pid,
         start_id=facts.start_ticks,
@@ -69,7 +69,7 @@ def describe_process(
         name=decode(facts.name),
         command=command,
         command_truncated=facts.command_truncated,
-        uid=facts.uid,
+        uid=uid,
         user=user,
         started=_boot_time() + facts.start_ticks / machine.clock_ticks,
         parent=facts.parent or None,
@@ -79,11 +79,11 @@ def describe_process(
         program=program_of(facts.executable, command, folder),
         flags=facts.flags,
         session=facts.session,
-        ancestors=tuple(_ancestor(one) for one in above if one.pid != 1),
+        ancestors=tuple([_ancestor(one) for one in above if one.pid != 1]),
         other_pid_namespace=None not in (facts.pid_namespace, machine.pid_namespace)
         and facts.pid_namespace != machine.pid_namespace,
         inner_pid=facts.inner_pid,
-        environment=() if brief else _environment(facts),
+        environment=environment,
     )
 
 
@@ -104,22 +104,18 @@ def with_descriptors(process: Process, holders: Sequence[Holder]) -> Process:
     )
 
 
-def _ancestors(
-    facts: native.ProcessFacts,
-    known: dict[int, tuple[native.ProcessFacts, ...]],
-    *,
-    brief: bool,
-) -> Iterator[native.ProcessFacts]:
+def _above(
+    facts: native.ProcessFacts, known: Mapping[int, native.ProcessFacts]
+) -> list[native.ProcessFacts]:
     """The processes above one, parent first, pid 1 last; bounded."""
-    if facts.parent not in known:
-        known[facts.parent] = native.read_ancestors(
-            facts.parent, _MOST_ANCESTORS, brief=brief
-        )
-    for parent in known[facts.parent]:
-        if parent.start_ticks > facts.start_ticks:
-            return  # a reused pid
-        yield parent
+    above: list[native.ProcessFacts] = []
+    while len(above) < native.MOST_ANCESTORS:
+        parent = known.get(facts.parent)
+        if parent is None or parent.start_ticks > facts.start_ticks:
+            break  # a reused pid
+        above.append(parent)
         facts = parent
+    return above
 
 
 def _ancestor(facts: native.ProcessFacts) -> Ancestor:
@@ -135,13 +131,13 @@ def _ancestor(facts: native.ProcessFacts) -> Ancestor:
     )
 
 
-def _environment(facts: native.ProcessFacts) -> tuple[tuple[str, str], ...]:
+def read_environment(facts: native.ProcessFacts) -> tuple[tuple[str, str], ...]:
     """Of a process's variables those that tell who started it; never others."""
     try:
-        with open(f"/proc/{facts.pid}/environ", "rb", buffering=0) as file:
-            whole = file.read(16384)  # room for a megabyte takes longer than to read
-            if len(whole) == 16384:
-                whole += file.read(_MOST_ENVIRONMENT)
+        path = f"/proc/{facts.pid}/environ"
+        whole = read_start(path, 16384)  # room for a megabyte takes longer than to read
+        if len(whole) == 16384:
+            whole = read_start(path, _MOST_ENVIRONMENT)
     except OSError:
         return ()
     if not any(name in whole for name in _TELLING_VARIABLES):
@@ -166,19 +162,13 @@ def asking_process() -> Asking | None:
         from bindcheck import windows
 
         return windows.asking_process()
-    try:
-        # By /proc: that of another pid namespace may be mounted here.
-        pid = int(os.readlink("/proc/self"))  # noqa: PTH115
-    except (OSError, ValueError):
-        if SYSTEM != System.DARWIN:
-            return None
-        pid = os.getpid()
-    facts = native.read_process(pid)
+    facts = native.read_own_program()
     if facts is None:
         return None
-    command = tuple(decode(one) for one in facts.command)
+    command = tuple([decode(one) for one in facts.command])
     folder = decode(facts.folder) or None
-    return Asking(pid=pid, program=program_of(facts.executable, command, folder))
+    program = program_of(facts.executable, command, folder)
+    return Asking(pid=facts.pid, program=program)
 
 
 def user_name(uid: int | None) -> str | None:

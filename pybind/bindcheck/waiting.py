@@ -16,7 +16,6 @@ from bindcheck.examination import examine, examine_target, observe_holders
 from bindcheck.model import Options, Report
 from bindcheck.observe import Observer
 from bindcheck.options import NAMED
-from bindcheck.processes import asking_process
 from bindcheck.records import record, replace
 from bindcheck.rules.holders import blockers
 from bindcheck.target import parse
@@ -118,7 +117,7 @@ def wait_until_bindable(
         listen=listen,
         backlog=backlog,
     )
-    observer = Observer(asking_process())
+    observer = Observer(for_caller=True)
     deadline = None if timeout is None else time.monotonic() + timeout
     waited = wait(
         [parse(target, protocol=Protocol(protocol))], options, observer, deadline

@@ -179,8 +179,8 @@ class Simulated:
         for name in (
             *("read_facts", "list_sockets", "probe", "list_addresses", "find_owners"),
             *("list_kept_ports", "service_name", "error", "read_confinement"),
-            *("list_tunnels", "read_process", "read_ancestors"),
-            *("probe_name", "list_unix_sockets"),
+            *("list_tunnels", "read_process", "read_own_program", "read_ancestors"),
+            *("probe_name", "list_unix_sockets", "listening_inodes"),
         ):
             monkeypatch.setattr(native, name, getattr(self, name))
         monkeypatch.setitem(sys.modules, "psutil", self._psutil())
@@ -310,12 +310,16 @@ class Simulated:
     def read_process(self, pid: int, **_: bool) -> native.ProcessFacts | None:
         return next((self._facts(one) for one in self.programs if one.pid == pid), None)
 
-    def read_ancestors(
-        self, pid: int, most: int, **_: bool
-    ) -> tuple[native.ProcessFacts, ...]:
+    def read_own_program(self) -> None:
+        """The program that asks is none of these."""
+
+    def listening_inodes(self, _: int) -> frozenset[int]:
+        return frozenset()
+
+    def read_ancestors(self, pid: int, **_: bool) -> tuple[native.ProcessFacts, ...]:
         found: list[native.ProcessFacts] = []
         one = self.read_process(pid)
-        while one is not None and len(found) < most:
+        while one is not None and len(found) < native.MOST_ANCESTORS:
             found.append(one)
             one = self.read_process(one.parent)
         return tuple(found)

@@ -1,0 +1,116 @@
+"""Who has descriptors of sockets; looked for within a time.
+
+To read a command line may take for ever: as long as somebody has the process's memory
+locked, for a file whose server does not answer. So it is done in a thread of its own,
+and once one was left alone, without command lines.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+from bindcheck import native
+from bindcheck.borrowers import without_borrowers
+from bindcheck.machine import SYSTEM
+from bindcheck.patience import UnansweredError, begin, in_time
+from bindcheck.processes import read_environment
+from bindcheck.records import record
+from bindcheck.walks import leave_alone
+from bindcheck.words import System
+
+TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from collections.abc import Set as AbstractSet
+
+# A million descriptors are read in a second.
+PATIENCE_SECONDS = 3.0
+# Of more, to look in vain takes longer than to look later.
+_FEW_PROCESSES = 256
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Descriptors of sockets, and by pid their processes and what is above these."""
+
+    scan: native.Scan
+    processes: Mapping[int, native.ProcessFacts]
+    environments: Mapping[int, tuple[tuple[str, str], ...]]
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class _Begun:
+    inodes: AbstractSet[int]
+    wait: Callable[[float], Found]
+
+
+class HolderSearch:
+    """Looks for holders; one for each report."""
+
+    def __init__(self) -> None:
+        self.brief = False
+        """Whether some process did not let its command line be read."""
+        self._begun: _Begun | None = None
+
+    def begin(self, port: int) -> None:
+        """Begin to look who has the TCP sockets that listen on a port.
+
+        Goes on beside what the caller does, where there are few processes: find() takes
+        the answer when it is asked for these sockets alone. end() is to follow.
+        """
+        if SYSTEM != System.LINUX or self.brief or not _are_few():
+            return
+        inodes = native.listening_inodes(port)
+        if inodes:
+            wait = begin(partial(self._find, inodes))
+            self._begun = _Begun(inodes=inodes, wait=wait)
+
+    def end(self) -> None:
+        """Wait for what was begun and not asked for: it may have borrowed a descriptor."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            try:
+                begun.wait(PATIENCE_SECONDS)
+            except UnansweredError:
+                self._leave_alone()
+
+    def find(self, inodes: AbstractSet[int]) -> Found:
+        """Look who has the sockets with these inodes."""
+        begun = self._begun
+        if begun is not None and begun.inodes == inodes:
+            self._begun, wait = None, begun.wait
+        else:
+            self.end()
+            wait = partial(in_time, partial(self._find, inodes))
+        if SYSTEM == System.LINUX and not self.brief:
+            try:
+                return wait(PATIENCE_SECONDS)
+            except UnansweredError:
+                self._leave_alone()
+        return self._find(inodes)
+
+    def _leave_alone(self) -> None:
+        leave_alone()
+        self.brief = True
+
+    def _find(self, inodes: AbstractSet[int]) -> Found:
+        brief = self.brief
+        scan = without_borrowers(native.find_owners(sorted(inodes), brief=brief))
+        known = {one.pid: one for one in (*scan.ancestors, *scan.processes)}
+        for one in scan.processes:
+            if one.parent and one.parent not in known:  # or it is gone
+                above = native.read_ancestors(one.parent, brief=brief)
+                known |= {parent.pid: parent for parent in above}
+        environments = {}
+        if not brief:
+            environments = {one.pid: read_environment(one) for one in scan.processes}
+        return Found(scan=scan, processes=known, environments=environments)
+
+
+def _are_few() -> bool:
+    """Whether there are few processes: /proc has a link for each of the machine's."""
+    try:
+        return os.stat("/proc").st_nlink < _FEW_PROCESSES  # noqa: PTH116
+    except OSError:
+        return False
