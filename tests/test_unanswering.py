@@ -26,7 +26,7 @@ from tests.support.fuse import Stuck, stuck_file
 from tests.support.terminal import BINDCHECK, environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = [needs("root", "FUSE"), pytest.mark.usefixtures("network")]
 ENDS_WITHIN = 20.0
@@ -119,13 +119,7 @@ class TestProcesses:
         /proc/self/mem, which keeps the lock; another wants to map more.
         """
         port = holder.bind(listen=True)
-        holder.run(LOCKS_ITS_MEMORY.format(path=str(stuck.path)))
-        stuck.mute = True
-        with contextlib.ExitStack() as stack:
-            stack.callback(stuck.let_go)  # or the holder would not end
-            for function in ("request_wait_answer", "mmap"):
-                stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-                wait_until_in(function, holder.pid)
+        with locked_memory(stuck, holder, ("127.0.0.1", port)):
             done = asked(stuck, "--json", f"127.0.0.1:{port}")
         found = json.loads(done.stdout)
         (process,) = owners(found)
@@ -135,6 +129,37 @@ class TestProcesses:
         limits = [one["code"] for one in found["results"][0]["limits"]]
         assert "commands-unread" in limits
         assert found["results"][0]["causes"][0]["code"] == "listener"
+
+    def test_command_line_that_was_not_needed(
+        self, stuck: Stuck, holder: Holder
+    ) -> None:
+        """The same of a listener on another address, which is looked at ahead."""
+        port = holder.bind("127.0.0.2", listen=True)
+        with locked_memory(stuck, holder, ("127.0.0.2", port)):
+            done = asked(stuck, "--json", f"127.0.0.1:{port}")
+        (found,) = json.loads(done.stdout)["results"]
+        assert (found["verdict"], found["limits"]) == ("bindable", [])
+
+    def test_unit_files_that_do_not_come(
+        self,
+        stuck: Stuck,
+        make_holder: Callable[..., Holder],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """systemd has the socket: a unit that names it may be anywhere."""
+        (tmp_path / "app.socket").symlink_to(stuck.path)
+        monkeypatch.setattr("bindcheck.port_users._UNIT_FOLDERS", (str(tmp_path),))
+        monkeypatch.setattr("bindcheck.owner_lookup.PATIENCE_SECONDS", 0.2)
+        manager = make_holder(arguments=("--user",))
+        manager.run("import ctypes; ctypes.CDLL(None).prctl(15, b'systemd', 0, 0, 0)")
+        port = manager.bind(listen=True)
+        stuck.mute = True
+        (found,) = bindcheck.diagnose(("127.0.0.1", port))
+        (blocker,) = found.blockers
+        assert [one.pid for one in blocker.owner.processes] == [manager.pid]
+        assert blocker.owner.socket_units == ()
+        assert stuck.waiting.acquire(blocking=False), "nobody asked for the file"
 
 
 class TestPaths:
@@ -273,6 +298,21 @@ def add():
 threading.Thread(target=epoll.poll, daemon=True).start()
 threading.Thread(target=add, daemon=True).start()
 """
+
+
+@contextlib.contextmanager
+def locked_memory(
+    stuck: Stuck, holder: Holder, address: tuple[str, int]
+) -> Iterator[None]:
+    """The memory of a process that listens there is locked meanwhile."""
+    holder.run(LOCKS_ITS_MEMORY.format(path=str(stuck.path)))
+    stuck.mute = True
+    with contextlib.ExitStack() as stack:
+        stack.callback(stuck.let_go)  # or the holder would not end
+        for function in ("request_wait_answer", "mmap"):
+            stack.enter_context(socket.create_connection(address))
+            wait_until_in(function, holder.pid)
+        yield
 
 
 def wait_until_in(function: str, pid: int) -> None:
