@@ -14,9 +14,9 @@ import pytest
 from bindcheck import native
 from bindcheck.alike import inodes_of, natures_of, part_unseen, parted, places_of
 from bindcheck.model import NO_OWNER, Owner
+from bindcheck.native.rows import Holder as Holding
 from bindcheck.observe import Observer
 from bindcheck.records import replace
-from bindcheck.rows import Holder as Holding
 from bindcheck.words import OwnerKind, Protocol
 from tests.support import NOBODY, Holder, in_child, needs, seccomp
 from tests.test_command import Answer, as_nobody, here

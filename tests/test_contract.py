@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 import bindcheck
-from bindcheck import native, rows
+from bindcheck import native
 from bindcheck._native import ffi, lib
 from bindcheck.errors import BindcheckError, StaleExtensionError
+from bindcheck.native import rows
+from bindcheck.native.process_rows import PROCESS_ROW
 from bindcheck.words import CauseCode
 from tests.support import needs
 
@@ -124,7 +126,7 @@ class TestCompiledModule:
 
 
 class TestRows:
-    """The arrays of C are unpacked by formats that are written down in rows.py."""
+    """The arrays of C are unpacked by formats that are written down beside."""
 
     LETTERS: ClassVar = {
         "uint64_t": "Q",
@@ -158,7 +160,11 @@ class TestRows:
 
     @pytest.mark.parametrize(
         ("name", "row"),
-        [("bc_socket", rows.SOCKET_ROW), ("bc_holder", rows.HOLDER_ROW)],
+        [
+            ("bc_socket", rows.SOCKET_ROW),
+            ("bc_holder", rows.HOLDER_ROW),
+            ("bc_process", PROCESS_ROW),
+        ],
     )
     def test_formats_are_those_of_the_header(
         self, name: str, row: struct.Struct

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
 
     from bindcheck.model import Endpoint, Place, Snapshot, Socket
-    from bindcheck.rows import Holder
+    from bindcheck.native.rows import Holder
     from bindcheck.words import Protocol
 
     Identity = tuple[Protocol, bytes, int | None, int, Endpoint | None, int]

@@ -15,7 +15,7 @@ from bindcheck.records import replace
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from bindcheck.native import Scan
-    from bindcheck.rows import Holder
+    from bindcheck.native.rows import Holder
 
 _LOOKS = 6
 _PAUSE_SECONDS = 0.004

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from bindcheck.holder_search import Found, HolderSearch
     from bindcheck.model import Facts, Owner, Snapshot
-    from bindcheck.rows import Holder
+    from bindcheck.native.rows import Holder
 
 
 class OwnerLookup:

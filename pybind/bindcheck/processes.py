@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from bindcheck.model import Facts
-    from bindcheck.rows import Holder
+    from bindcheck.native.rows import Holder
 
 _STATES = {
     "R": "running",

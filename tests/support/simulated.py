@@ -39,7 +39,7 @@ from bindcheck.model import (
     Socket,
     Target,
 )
-from bindcheck.rows import Holder
+from bindcheck.native.rows import Holder
 from bindcheck.target import MAPPED_PREFIX
 from bindcheck.words import Domain, Family, Protocol, State, Step
 from tests.support.windows_matrix import answers
@@ -228,7 +228,7 @@ class Simulated:
             pid_namespace=None,
         )
 
-    # What the product asks, by the names of native.py.
+    # What the product asks, by the names of native.
 
     def read_facts(self) -> Facts:
         windows = self.system == "win32"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from _socket import AF_INET, AF_INET6, inet_ntop
 from _struct import Struct
 
-from bindcheck._native import lib
 from bindcheck.model import Endpoint, Place, Socket
+from bindcheck.native.interface import ffi, lib
 from bindcheck.records import record
 from bindcheck.words import Direction, Family, Protocol, State
 
@@ -139,6 +139,22 @@ class _Addresses(dict[tuple[int, bytes], tuple[bytes, str]]):
         version = AF_INET if family == _INET else AF_INET6
         found = self[key] = (packed, inet_ntop(version, packed))
         return found
+
+
+def packed_of(endpoint: Any) -> bytes:
+    """The bytes that count of a bc_endpoint."""
+    size = 4 if endpoint.family == _INET else 16
+    return bytes(ffi.buffer(endpoint.address, size))
+
+
+def endpoint_of(raw: Any) -> Endpoint:
+    """A record of a bc_endpoint."""
+    packed = packed_of(raw)
+    return Endpoint(
+        address=inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed),
+        port=raw.port,
+        scope_id=raw.scope_id or None,
+    )
 
 
 def _filetime(hundreds: int) -> float:
