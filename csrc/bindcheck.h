@@ -358,9 +358,9 @@ typedef struct {
     uint8_t brief; /* set by the caller; 1: leave out command line and executable,
                     * for whose memory lock or filesystem a reader may wait */
     uint8_t ancestors; /* set by the caller. Linux: at most so many processes above each
-                        * holder are described too, as by bc_read_ancestors, after the
-                        * holders and each once; pid 1 as a parent alone */
-    uint8_t reserved[4];
+                        * holder are described too, as by bc_read_ancestors and each
+                        * once; pid 1 as a parent alone */
+    uint32_t ancestor_count; /* of the processes: the last ones */
 } bc_owners;
 
 /* Find the descriptors of the sockets with these inodes (ascending order). Looks at all

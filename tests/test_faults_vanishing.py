@@ -40,8 +40,6 @@ PLACES = (
     "pidfd_getfd",
 )
 _SECONDS = 60  # a net under what would not end
-# A descriptor far from the others, for which the folder is listed.
-OPEN_FAR_AWAY = "os.dup2(2, 900)"
 
 
 def check_paused(
@@ -92,7 +90,6 @@ def is_free_again(found: dict[str, Any]) -> None:
 @pytest.mark.parametrize("place", PLACES)
 def test_holder_that_ends(holder: Holder, place: str) -> None:
     port = holder.bind(listen=True)
-    holder.run(OPEN_FAR_AWAY)
     place = place.format(pid=holder.pid, fd=holder.fd())
     is_free_again(check_paused(f"127.0.0.1:{port}", place, holder.kill))
 
@@ -109,7 +106,6 @@ def test_holder_that_closes(holder: Holder, place: str) -> None:
         assert holder.fd("other") == fd
 
     port = holder.bind(listen=True)
-    holder.run(OPEN_FAR_AWAY)
     fd = holder.fd()
     found = check_paused(
         f"127.0.0.1:{port}", place.format(pid=holder.pid, fd=fd), meanwhile
@@ -121,6 +117,30 @@ def test_holder_that_closes(holder: Holder, place: str) -> None:
     assert PLACES.index(place) > PLACES.index("readlinkat /proc/{pid}/fd/{fd}")
     (blocker,) = found["blockers"]
     assert [one["pid"] for one in blocker["owner"]["processes"]] == [holder.pid]
+
+
+def test_hole_that_is_filled(make_holder: Callable[..., Holder]) -> None:
+    """The number of descriptors is known, then one more is opened below the last."""
+    sharing, owner = make_holder(), make_holder()
+    port = owner.bind(listen=True)
+    last = sharing.run(
+        "import ctypes\n"
+        "kept['hole'] = os.dup(0)\n"
+        f"process = os.pidfd_open({owner.pid})\n"
+        f"given = ctypes.CDLL(None).syscall(438, process, {owner.fd()}, 0)\n"
+        "os.close(process)\n"
+        "result = os.dup2(given, 9)\n"
+        "os.closerange(kept['hole'], 9)\n"
+        "kept['below'] = [os.dup(0) for _ in range(kept['hole'], 8)]"
+    )
+    found = check_paused(
+        f"127.0.0.1:{port}",
+        f"openat /proc/{sharing.pid}/fd",
+        lambda: sharing.run("os.dup(0)"),
+    )
+    (blocker,) = found["blockers"]
+    fds = {one["pid"]: one["fds"] for one in blocker["owner"]["processes"]}
+    assert fds == {owner.pid: [owner.fd()], sharing.pid: [last]}
 
 
 @needs("root", "network namespaces")
@@ -148,7 +168,6 @@ def test_process_that_has_gone_hides_nothing(place: str) -> None:
     def scan() -> dict[str, Any]:
         with Holder() as holder:
             holder.bind(listen=True)
-            holder.run(OPEN_FAR_AWAY)
             at = place.format(pid=holder.pid, fd=holder.fd())
             arguments = ["-c", SCAN, str(holder.inode())]
             return run_paused(arguments, at, holder.kill)
@@ -162,7 +181,6 @@ def reused(place: str) -> dict[str, Any]:
     innocents: list[int] = []
     with Holder() as holder:
         port = holder.bind(listen=True)
-        holder.run(OPEN_FAR_AWAY)
         fd, pid = holder.fd(), holder.pid
 
         def meanwhile() -> None:

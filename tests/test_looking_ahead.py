@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 import bindcheck
 from bindcheck import holder_search, native, patience
-from bindcheck.words import Kind, Protocol, Verdict
+from bindcheck.observe import Observer
+from bindcheck.records import replace
+from bindcheck.words import Kind, Protocol
 from tests.support import Holder, needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bindcheck.holder_search import Found
+    from bindcheck.model import Facts
 
 pytestmark = [needs("socket tables"), pytest.mark.usefixtures("network")]
 HOST = "127.0.0.1"
@@ -78,39 +83,134 @@ def test_its_connections_are_looked_for_with_it(
     assert searches == [{server.inode()}, {server.inode(), inode}]
 
 
-def test_nothing_goes_on_behind_the_answer(
-    holder: Holder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What was begun in vain may have borrowed the listener: it is waited for."""
-    port = holder.bind("127.0.0.2", listen=True)
-    answers: list[Found] = []
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> list[Found]:
+    """What was begun ahead and waited for."""
+    given: list[Found] = []
     real = patience.begin
 
     def begin(call: Callable[[], Found]) -> Callable[[float], Found]:
         wait = real(call)
 
         def then(seconds: float) -> Found:
-            answers.append(wait(seconds))
-            return answers[-1]
+            given.append(wait(seconds))
+            return given[-1]
 
         return then
 
     monkeypatch.setattr(holder_search, "begin", begin)
-    (found,) = bindcheck.diagnose((HOST, port))
-    assert found.verdict is Verdict.BINDABLE
+    return given
+
+
+def look_ahead(port: int) -> Observer:
+    observer = Observer()
+    observer.look(Protocol.TCP, port, None, ahead=lambda _: True)
+    return observer
+
+
+def test_what_nobody_asked_for_is_waited_for(
+    holder: Holder, answers: list[Found]
+) -> None:
+    """It may have borrowed the listener."""
+    look_ahead(holder.bind(listen=True)).settle()
     scans = [one.scan for one in answers]
     assert [[one.pid for one in scan.processes] for scan in scans] == [[holder.pid]]
 
 
-def test_of_many_processes_nothing_is_begun(
+def test_it_is_waited_for_where_all_else_fails(
+    holder: Holder, answers: list[Found], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise NotADirectoryError
+
+    port = holder.bind(listen=True)
+    monkeypatch.setattr(native, "probe", fail)
+    with pytest.raises(NotADirectoryError):
+        bindcheck.diagnose((HOST, port))
+    assert len(answers) == 1
+
+
+def test_its_failure_is_nobodys_where_nobody_asked(
+    holder: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise MemoryError
+
+    port = holder.bind(listen=True)
+    monkeypatch.setattr(native, "find_owners", fail)
+    look_ahead(port).settle()
+    with pytest.raises(MemoryError):
+        bindcheck.diagnose((HOST, port))
+
+
+def test_others_on_the_port_are_not_looked_for(
+    make_holder: Callable[..., Holder], searches: list[set[int]]
+) -> None:
+    ours, other = make_holder(), make_holder()
+    port = ours.bind(listen=True)
+    other.bind("127.0.0.2", port, listen=True)
+    other.bind("::1", port, listen=True, name="inet6")
+    (found,) = bindcheck.diagnose((HOST, port))
+    assert pids(found, Kind.LISTENER) == {ours.pid}
+    assert searches == [{ours.inode()}]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("_FEW_PROCESSES", 0), ("_SPARE_DESCRIPTORS", 1 << 30)]
+)
+def test_where_it_is_of_no_use_nothing_is_begun(
+    holder: Holder,
+    answers: list[Found],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: int,
+) -> None:
+    monkeypatch.setattr(holder_search, name, value)
+    port = holder.bind(listen=True)
+    (found,) = bindcheck.diagnose((HOST, port))
+    assert pids(found, Kind.LISTENER) == {holder.pid}
+    assert answers == []
+
+
+def test_without_a_thread_nothing_is_begun(
     holder: Holder, searches: list[set[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bindcheck.holder_search._FEW_PROCESSES", 0)
-    port = holder.bind("127.0.0.2", listen=True)
+    """Least of all by the one that asks, who could wait for ever."""
+
+    def fail(*_: object) -> NoReturn:
+        raise RuntimeError
+
+    port = holder.bind(listen=True)
+    monkeypatch.setattr(patience, "start_new_thread", fail)
+    look_ahead(port).settle()
+    assert searches == []
     (found,) = bindcheck.diagnose((HOST, port))
-    assert (found.verdict, searches) == (Verdict.BINDABLE, [])
-    (found,) = bindcheck.diagnose(("127.0.0.2", port))
     assert pids(found, Kind.LISTENER) == {holder.pid}
+
+
+def test_fork_while_another_thread_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child does not wait for a thread that it has not."""
+    looking, go_on = threading.Event(), threading.Event()
+    real = native.read_facts
+
+    def read_facts() -> Facts:
+        looking.set()
+        go_on.wait()
+        return real()
+
+    monkeypatch.setattr(native, "read_facts", read_facts)
+    thread = threading.Thread(target=lambda: Observer().facts)
+    thread.start()
+    looking.wait()
+    monkeypatch.undo()
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)  # the end of a child that hangs
+        os._exit(0 if Observer().facts == real() else 1)
+    _, status = os.waitpid(pid, 0)
+    go_on.set()
+    thread.join()
+    assert status == 0
 
 
 def test_listeners_of_both_families(holder: Holder) -> None:
@@ -118,9 +218,9 @@ def test_listeners_of_both_families(holder: Holder) -> None:
     holder.bind("::1", port, listen=True, name="inet6")
     holder.bind("127.0.0.2", port, name="bound")
     with socket.create_connection((HOST, port)) as client:
-        wanted = {holder.inode("inet"), holder.inode("inet6")}
-        assert native.listening_inodes(port) == wanted
-        assert native.listening_inodes(client.getsockname()[1]) == frozenset()
+        found = {(row.local.address, row.inode) for row in native.list_listeners(port)}
+        assert found == {(HOST, holder.inode("inet")), ("::1", holder.inode("inet6"))}
+        assert native.list_listeners(client.getsockname()[1]) == ()
 
 
 @needs("MPTCP")
@@ -146,6 +246,70 @@ def test_those_above_come_with_the_holder(holder: Holder) -> None:
     assert told == [
         (one.name, one.command, one.start_ticks) for one in above[: len(told)]
     ]
+
+
+# A chain of processes of which the lowest alone keeps the socket; all end with us.
+CHAIN = """
+import ctypes, signal
+
+def chain(depth):
+    if os.fork():
+        return
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+    if depth:
+        chain(depth - 1)
+        kept["main"].close()
+    os.write(tell, b"%d %d\\n" % (depth, os.getpid()))
+    while True:
+        signal.pause()
+
+def lowest(depth):
+    global tell
+    told, tell = os.pipe()
+    chain(depth)
+    os.close(tell)
+    text = b""
+    while text.count(b"\\n") <= depth:
+        text += os.read(told, 4096)
+    os.close(told)
+    pids = dict(map(int, line.split()) for line in text.splitlines())
+    return pids[0]
+
+result = [lowest(depth) for depth in DEPTHS]
+kept["main"].close()
+"""
+
+
+@pytest.mark.parametrize("depths", [(14, 2), (2, 14)])
+def test_those_above_several_holders(holder: Holder, depths: tuple[int, int]) -> None:
+    """Each is told as many, whatever was told of another one before."""
+    holder.bind(listen=True)
+    inode = holder.inode()
+    holding = holder.run(f"DEPTHS = {depths}\n{CHAIN}")
+    scan = native.find_owners([inode])
+    assert {one.pid for one in scan.processes} == set(holding)
+    known = {one.pid: one for one in (*scan.processes, *scan.ancestors)}
+    for pid in holding:
+        expected = [one.pid for one in native.read_ancestors(known[pid].parent)]
+        above: list[int] = []
+        one = known.get(known[pid].parent)
+        while one is not None and len(above) < native.MOST_ANCESTORS:
+            above.append(one.pid)
+            one = known.get(one.parent)
+        assert above == [pid for pid in expected if pid != 1]
+
+
+def test_who_let_go_meanwhile_is_above_still(
+    holder: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(scan: native.Scan) -> native.Scan:
+        return replace(scan, holders=(), processes=())
+
+    monkeypatch.setattr(holder_search, "without_borrowers", without)
+    holder.bind(listen=True)
+    found = holder_search.HolderSearch().find({holder.inode()})
+    assert found.scan.processes == ()
+    assert holder.pid in found.processes
 
 
 def test_our_own_program() -> None:

@@ -130,15 +130,21 @@ class TestProcesses:
         assert "commands-unread" in limits
         assert found["results"][0]["causes"][0]["code"] == "listener"
 
-    def test_command_line_that_was_not_needed(
-        self, stuck: Stuck, holder: Holder
+    def test_command_line_that_is_not_needed(
+        self, stuck: Stuck, make_holder: Callable[..., Holder]
     ) -> None:
-        """The same of a listener on another address, which is looked at ahead."""
-        port = holder.bind("127.0.0.2", listen=True)
-        with locked_memory(stuck, holder, ("127.0.0.2", port)):
+        """The same of a listener on another address: it is not in the way."""
+        ours, other = make_holder(), make_holder()
+        port = ours.bind(listen=True)
+        other.bind("127.0.0.2", port, listen=True)
+        with locked_memory(stuck, other, ("127.0.0.2", port)):
             done = asked(stuck, "--json", f"127.0.0.1:{port}")
-        (found,) = json.loads(done.stdout)["results"]
-        assert (found["verdict"], found["limits"]) == ("bindable", [])
+        found = json.loads(done.stdout)
+        (process,) = owners(found)
+        assert process["pid"] == ours.pid
+        assert process["command"]
+        limits = [one["code"] for one in found["results"][0]["limits"]]
+        assert "commands-unread" not in limits
 
     def test_unit_files_that_do_not_come(
         self,
@@ -159,6 +165,7 @@ class TestProcesses:
         (blocker,) = found.blockers
         assert [one.pid for one in blocker.owner.processes] == [manager.pid]
         assert blocker.owner.socket_units == ()
+        assert "filesystem-not-answering" in [one.code for one in found.limits]
         assert stuck.waiting.acquire(blocking=False), "nobody asked for the file"
 
 

@@ -190,6 +190,7 @@ static void reset(bc_owners *owners)
     owners->holder_count = owners->process_count = owners->text_count = 0;
     owners->seen = owners->unreadable = 0;
     owners->available = owners->exhausted = 0;
+    owners->ancestor_count = 0;
 }
 
 static int fits(const bc_owners *owners)

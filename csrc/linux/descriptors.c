@@ -27,17 +27,15 @@ enum { KCMP_FILE = 0 }; /* linux/kcmp.h */
 
 /* getdents64(2); not every C library declares it. */
 enum { LISTING_BYTES = 4096, NAME_OFFSET = 19 };
+enum { MANY = 32, FEW_BYTES = 128 };
 
-/* A table that is being looked at: `path` below `folder`. */
+/* A table that is being looked at. */
 typedef struct {
     bc__scan *scan;
-    int folder;
-    const char *path;
-    int handle;  /* of its folder in /proc, once it was needed; else -1 */
+    int handle;  /* of its folder in /proc */
     int process; /* of /proc/PID, once it was needed; else -1 */
     int32_t pid, tid;
-    size_t size;  /* how many descriptors there are; SIZE_MAX: not told */
-    int compares; /* 1: its descriptors can be compared with those that are known */
+    size_t size; /* how many descriptors there are; SIZE_MAX: not told */
 } table;
 
 static int compare_inodes(const void *left, const void *right)
@@ -170,14 +168,6 @@ void bc__look_ahead(bc__scan *scan, int32_t pid)
     (void)close(handle);
 }
 
-static int open_folder(table *of)
-{
-    if (of->handle < 0) {
-        of->handle = openat(of->folder, of->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    }
-    return of->handle < 0 ? -1 : 0;
-}
-
 /* Give a descriptor that matched to who asked, with its process. */
 static int report(table *of, int32_t fd, uint64_t inode)
 {
@@ -222,65 +212,48 @@ static int compare(const table *of, int32_t fd)
     return 0;
 }
 
-/* Whether a descriptor is one of those that are looked for: by comparing, and where
- * that is refused by its path. As compare(), with ENOENT too where there is none. */
-static int is_wanted(table *of, const char *name, int32_t fd)
-{
-    char path[64];
-    uint64_t inode = 0;
-    int is_socket;
-    if (of->compares) {
-        int same = compare(of, fd);
-        if (same >= 0 || errno == EBADF) {
-            return same;
-        }
-        of->compares = 0;
-    }
-    (void)snprintf(path, sizeof path, "%s/%s", of->path, name);
-    is_socket = bc__socket_at(of->folder, path, &inode);
-    return is_socket > 0 ? bc__is_wanted(of->scan, inode) : is_socket;
-}
-
-/* Look at the descriptors from 0 on. The lowest free number is the next to be given, so
- * there are few holes at that end; where there are more, listing is cheaper. *next is
- * the number from which on nothing was looked at, -1 where nothing is left. Returns 0,
- * or -1 when they may not be read. */
-static int look_low(table *of, int32_t *next)
+/* Compare the descriptors from 0 on. The lowest free number is the next to be given, so
+ * there are few holes at that end; where there are more, listing is cheaper. Returns
+ * the number from which on nothing was looked at, -1 when they may not be read. */
+static int32_t compare_low(table *of)
 {
     size_t there = 0;
     size_t holes = 0;
-    for (*next = 0; there < of->size && holes <= 1 + there / 8; ++*next) {
-        char name[16];
-        int wanted;
-        (void)snprintf(name, sizeof name, "%d", (int)*next);
-        wanted = is_wanted(of, name, *next);
-        if (wanted < 0 && errno != EBADF && errno != ENOENT) {
-            return bc__hides_something(of->scan, errno) ? -1 : 0;
-        }
-        if (wanted > 0 && (open_folder(of) != 0 || look_at(of, name) != 0)) {
-            return 0;
-        }
-        there += wanted >= 0 ? 1 : 0;
-        holes += wanted < 0 ? 1 : 0;
+    int32_t fd = 0;
+    if (!can_compare(of->scan)) {
+        return 0;
     }
-    *next = there == of->size ? -1 : *next;
-    return 0;
+    for (; there < of->size && holes <= 1 + there / 8; fd++) {
+        char name[16];
+        int same = compare(of, fd);
+        if (same < 0 && errno != EBADF) {
+            break;
+        }
+        there += same >= 0 ? 1 : 0;
+        holes += same < 0 ? 1 : 0;
+        (void)snprintf(name, sizeof name, "%d", (int)fd);
+        if (same > 0 && look_at(of, name) != 0) {
+            fd = -1;
+            break;
+        }
+    }
+    check_known(of->scan);
+    return fd;
 }
 
-/* List the descriptors from a number on, and look at each. */
+/* List the descriptors from a number on, and look at each. The kernel makes an entry of
+ * each that is listed: of many that may not be read few are listed. */
 static int look_from(table *of, int32_t first)
 {
     _Alignas(8) char listing[LISTING_BYTES];
+    size_t room = of->size > MANY ? FEW_BYTES : sizeof listing;
     long length;
-    if (open_folder(of) != 0) {
-        return bc__hides_something(of->scan, errno) ? -1 : BC__GONE;
-    }
     /* An entry's place is its number and two (fs/proc/fd.c, proc_readfd_common). */
     if (first > 0 && lseek(of->handle, (off_t)first + 2, SEEK_SET) < 0) {
         return -1;
     }
-    while ((length = syscall(SYS_getdents64, of->handle, listing, sizeof listing)) >
-           0) {
+    while ((length = syscall(SYS_getdents64, of->handle, listing, room)) > 0) {
+        room = sizeof listing;
         for (long at = 0; at < length;) {
             const char *entry = listing + at;
             const char *name = entry + NAME_OFFSET;
@@ -301,10 +274,9 @@ static int look_from(table *of, int32_t first)
 int bc__scan_descriptors(bc__scan *scan, int folder, const char *path, int32_t pid,
                          int32_t tid)
 {
-    int32_t first = 0;
-    int status = 0;
-    const int compares = can_compare(scan);
-    table of = {scan, folder, path, -1, -1, pid, tid, SIZE_MAX, compares};
+    int status = -1;
+    int32_t first;
+    table of = {scan, -1, -1, pid, tid, SIZE_MAX};
 
     if (scan->sized) {
         struct stat entry;
@@ -316,16 +288,16 @@ int bc__scan_descriptors(bc__scan *scan, int folder, const char *path, int32_t p
         }
         of.size = (size_t)entry.st_size;
     }
-    status = look_low(&of, &first);
-    if (compares) {
-        check_known(scan);
+    of.handle = openat(folder, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (of.handle < 0) {
+        return bc__hides_something(scan, errno) ? -1 : BC__GONE;
     }
-    if (status == 0 && first >= 0) {
-        status = look_from(&of, first);
+    first = compare_low(&of);
+    if (first >= 0) {
+        status = look_from(&of, first); /* also where the number of all was reached: a
+                                         * hole may have been filled meanwhile */
     }
-    if (of.handle >= 0) {
-        (void)close(of.handle);
-    }
+    (void)close(of.handle);
     if (of.process >= 0) {
         (void)close(of.process);
     }

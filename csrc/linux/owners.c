@@ -216,6 +216,7 @@ void bc__reset_owners(bc_owners *owners)
     owners->unreadable = 0;
     owners->available = 0;
     owners->exhausted = 0;
+    owners->ancestor_count = 0;
 }
 
 static int fits(const bc_owners *owners)
@@ -304,14 +305,15 @@ int bc__walk(bc__scan *scan)
     return status;
 }
 
-static int is_described(const bc_owners *owners, int32_t pid)
+/* What is known of a process that is described already, or NULL. */
+static const bc_process *described(const bc_owners *owners, int32_t pid)
 {
     for (size_t i = owners->process_count; i > 0; i--) {
         if (owners->processes[i - 1].pid == pid) {
-            return 1;
+            return &owners->processes[i - 1];
         }
     }
-    return 0;
+    return NULL;
 }
 
 /* Returns the parent, or -1 where there is no such process. */
@@ -332,15 +334,16 @@ static int32_t read_process(int32_t pid, int briefly, bc_owners *owners)
     return parent;
 }
 
-/* A holder's parent and those above it, as far as they are not described yet. */
+/* A holder's parent and those above it, where they are not described yet. */
 static void add_those_above(bc_owners *owners, int32_t pid)
 {
     int32_t lowest = 1; /* pid 1 tells something of its children alone */
     for (int above = 0; above < owners->ancestors && fits(owners); above++) {
-        if (pid < lowest || is_described(owners, pid)) {
+        const bc_process *known = described(owners, pid);
+        if (pid < lowest) {
             return;
         }
-        pid = read_process(pid, 1, owners);
+        pid = known != NULL ? known->parent : read_process(pid, 1, owners);
         lowest = 2;
     }
 }
@@ -358,6 +361,7 @@ static void add_ancestors(bc_owners *owners)
         before = parent;
     }
     owners->seen = seen;
+    owners->ancestor_count = (uint32_t)(owners->process_count - holders);
 }
 
 int bc_find_owners(const uint64_t *inodes, size_t inode_count, bc_owners *owners)
@@ -374,7 +378,7 @@ int bc_find_owners(const uint64_t *inodes, size_t inode_count, bc_owners *owners
     bc__reset_owners(owners);
     scan.told = calloc(inode_count + 1, sizeof *scan.told); /* of 0 it may be NULL */
     owners->available = scan.told != NULL && bc__walk(&scan) == 0;
-    if (owners->ancestors > 0 && fits(owners)) {
+    if (owners->available && fits(owners)) {
         add_ancestors(owners);
     }
     free(scan.told);

@@ -13,6 +13,7 @@ int bc_find_owners(const uint64_t *inodes, size_t inode_count, bc_owners *owners
     owners->holder_count = owners->process_count = owners->text_count = 0;
     owners->seen = owners->unreadable = 0;
     owners->available = 0;
+    owners->ancestor_count = 0;
     return BC_E_UNSUPPORTED;
 }
 

@@ -14,7 +14,7 @@ from bindcheck.model import Attempt, Examination, Notice
 from bindcheck.options import NAMED, check_options, fitting
 from bindcheck.records import replace
 from bindcheck.rules.decide import is_taken
-from bindcheck.rules.holders import blockers, kind_of, overlapping
+from bindcheck.rules.holders import blockers, kind_of, meeting, overlapping
 from bindcheck.rules.refusals import repaired
 from bindcheck.rules.resources import range_rows
 from bindcheck.target import ANY4, ANY6, make_target
@@ -137,7 +137,7 @@ def _examine_target(
             target.port,
             options.device,
             tries_bound=True,
-            ahead=look == 0,
+            ahead=meeting(target, options) if look == 0 else None,
         )
         if could_take_datagrams(target, options) or _is_windows(snapshot):
             # What cannot be tried is predicted from the holders' options, on Windows

@@ -24,10 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from collections.abc import Set as AbstractSet
 
+    from bindcheck.model import Socket
+
 # A million descriptors are read in a second.
 PATIENCE_SECONDS = 3.0
+# What nobody asks for is left alone sooner.
+_SHORT_PATIENCE_SECONDS = 0.1
 # Of more, to look in vain takes longer than to look later.
 _FEW_PROCESSES = 256
+# A search beside another look opens some of the descriptors that this one may need.
+_SPARE_DESCRIPTORS = 32
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -53,27 +59,35 @@ class HolderSearch:
         """Whether some process did not let its command line be read."""
         self._begun: _Begun | None = None
 
-    def begin(self, port: int) -> None:
+    def begin(self, port: int, is_wanted: Callable[[Socket], bool]) -> None:
         """Begin to look who has the TCP sockets that listen on a port.
 
-        Goes on beside what the caller does, where there are few processes: find() takes
-        the answer when it is asked for these sockets alone. end() is to follow.
+        Goes on beside what the caller does, where that is of use: find() takes the answer
+        when it is asked for these sockets alone. end() is to follow.
         """
-        if SYSTEM != System.LINUX or self.brief or not _are_few():
+        self.end()
+        if SYSTEM != System.LINUX or self.brief or not _is_room():
             return
-        inodes = native.listening_inodes(port)
+        rows = native.list_listeners(port)
+        inodes = {one.inode for one in rows if is_wanted(one)} - {0}
         if inodes:
-            wait = begin(partial(self._find, inodes))
+            try:
+                wait = begin(partial(self._find, inodes))
+            except RuntimeError:
+                return  # no thread is to be had
             self._begun = _Begun(inodes=inodes, wait=wait)
 
     def end(self) -> None:
         """Wait for what was begun and not asked for: it may have borrowed a descriptor."""
         begun, self._begun = self._begun, None
-        if begun is not None:
-            try:
-                begun.wait(PATIENCE_SECONDS)
-            except UnansweredError:
-                self._leave_alone()
+        if begun is None:
+            return
+        try:
+            begun.wait(_SHORT_PATIENCE_SECONDS)
+        except UnansweredError:
+            leave_alone()
+        except Exception:  # noqa: BLE001, S110 - nobody needs the answer
+            pass
 
     def find(self, inodes: AbstractSet[int]) -> Found:
         """Look who has the sockets with these inodes."""
@@ -87,17 +101,15 @@ class HolderSearch:
             try:
                 return wait(PATIENCE_SECONDS)
             except UnansweredError:
-                self._leave_alone()
+                leave_alone()
+                self.brief = True
         return self._find(inodes)
-
-    def _leave_alone(self) -> None:
-        leave_alone()
-        self.brief = True
 
     def _find(self, inodes: AbstractSet[int]) -> Found:
         brief = self.brief
-        scan = without_borrowers(native.find_owners(sorted(inodes), brief=brief))
+        scan = native.find_owners(sorted(inodes), brief=brief)
         known = {one.pid: one for one in (*scan.ancestors, *scan.processes)}
+        scan = without_borrowers(scan)
         for one in scan.processes:
             if one.parent and one.parent not in known:  # or it is gone
                 above = native.read_ancestors(one.parent, brief=brief)
@@ -108,9 +120,16 @@ class HolderSearch:
         return Found(scan=scan, processes=known, environments=environments)
 
 
-def _are_few() -> bool:
-    """Whether there are few processes: /proc has a link for each of the machine's."""
+def _is_room() -> bool:
+    """Whether there are few processes and descriptors of ours to spare.
+
+    /proc has a link for each process of the machine; what a descriptor folder's size is
+    the kernel tells since Linux 6.2.
+    """
     try:
-        return os.stat("/proc").st_nlink < _FEW_PROCESSES  # noqa: PTH116
+        few = os.stat("/proc").st_nlink < _FEW_PROCESSES  # noqa: PTH116
+        used = os.stat("/proc/self/fd").st_size  # noqa: PTH116
     except OSError:
         return False
+    most = os.sysconf("SC_OPEN_MAX")
+    return few and used > 0 and (most < 0 or used + _SPARE_DESCRIPTORS <= most)

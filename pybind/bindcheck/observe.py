@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import errno
 import time
-from functools import cached_property
 
 from bindcheck import native
 from bindcheck.cgroups import cgroup_mount, own_cgroup
 from bindcheck.holder_search import HolderSearch
+from bindcheck.lazy import once
 from bindcheck.machine import (
     CAPABILITIES,
     boot_id,
@@ -30,7 +30,7 @@ from bindcheck.words import Domain, Family, Protocol, System
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from bindcheck.model import Facts, NativeCode, Options, Target
     from bindcheck.rules.ownership import Asking
@@ -63,7 +63,7 @@ class Observer:
 
     # Read when they are needed: a search that was begun goes on beside.
 
-    @cached_property
+    @once
     def facts(self) -> Facts:
         """What this machine allows."""
         facts = native.read_facts()
@@ -73,11 +73,11 @@ class Observer:
             return replace(facts, ephemeral_range=windows.dynamic_range())
         return facts
 
-    @cached_property
+    @once
     def _asking(self) -> Asking | None:
         return asking_process() if self._for_caller else None
 
-    @cached_property
+    @once
     def _owners(self) -> OwnerLookup:
         return OwnerLookup(self.facts, self._asking, self._search)
 
@@ -89,17 +89,17 @@ class Observer:
         *,
         tries_bound: bool = False,
         alike: bool = False,
-        ahead: bool = False,
+        ahead: Callable[[Socket], bool] | None = None,
     ) -> Snapshot:
         """Read the rows on a port, without their owners.
 
         `tries_bound` tells whether TCP sockets that are only bound are among them;
         `alike` reads one row of those that are alike but for their port (sock_diag).
-        `ahead` begins to look who has the port's listeners, for with_owners(); settle()
-        is to follow.
+        `ahead` begins to look who has those listeners of the port for which it is true,
+        for with_owners(); settle() is to follow.
         """
-        if ahead and port and protocol.table is Protocol.TCP:
-            self._search.begin(port)
+        if ahead is not None and port and protocol.table is Protocol.TCP:
+            self._search.begin(port, ahead)
         limits: list[Notice] = []
         listing = native.list_sockets(
             protocol.table,

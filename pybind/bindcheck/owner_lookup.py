@@ -64,6 +64,7 @@ class OwnerLookup:
         self._cgroups: dict[int | None, str | None] = {}
         self._kernel_ports: tuple[KernelPort, ...] | None = None
         self._ports_refused: NativeCode | None = None
+        self._units_late = False
         self._is_elsewhere = facts.system in (System.DARWIN, System.WINDOWS)
         self.unmapped_uid = unmapped_uid(facts)
 
@@ -221,7 +222,7 @@ class OwnerLookup:
             asking=self.asking,
             unmapped_uid=self.unmapped_uid,
             kernel_ports=ports,
-            socket_units=_units_of(row) if managed else (),
+            socket_units=self._units_of(row) if managed else (),
         )
         if processes and not managed:
             alike[key] = owner
@@ -257,6 +258,16 @@ class OwnerLookup:
         if uid not in self._users:
             self._users[uid] = user_name(uid)
         return self._users[uid]
+
+    def _units_of(self, row: Socket) -> tuple[str, ...]:
+        """The .socket units of a row; none once their files do not come."""
+        if self._units_late:
+            return ()
+        try:
+            return in_time(partial(socket_units, row), PATIENCE_SECONDS)
+        except UnansweredError:
+            self._units_late = True
+            return ()
 
     def _cgroup_path(self, identifier: int | None) -> str | None:
         """Remember paths: many hidden sockets are of one cgroup."""
@@ -302,6 +313,14 @@ class OwnerLookup:
                     f"(for {PATIENCE_SECONDS:.0f} s): no command lines were read",
                 )
             )
+        if self._units_late:
+            limits.append(
+                Notice(
+                    code="filesystem-not-answering",
+                    text="a file of systemd's units does not come "
+                    f"(for {PATIENCE_SECONDS:.0f} s): which unit has a port is not told",
+                )
+            )
         limits += self.unread(scan)
         if self._ports_refused is not None:
             text = (
@@ -326,14 +345,6 @@ class OwnerLookup:
                 )
             )
         return limits
-
-
-def _units_of(row: Socket) -> tuple[str, ...]:
-    """The .socket units of a row; none where their files do not come."""
-    try:
-        return in_time(partial(socket_units, row), PATIENCE_SECONDS)
-    except UnansweredError:
-        return ()
 
 
 def _without_descriptors(process: Process) -> tuple[object, ...]:

@@ -22,6 +22,9 @@ def begin(call: Callable[[], Result]) -> Callable[[float], Result]:
 
     What is returned waits for it so many seconds, and gives its result or raises what it
     raised. When the time is over it raises UnansweredError; the thread is left alone.
+
+    Raises:
+        RuntimeError: no thread is to be had, as when the interpreter ends.
     """
     results: list[Result] = []
     errors: list[BaseException] = []
@@ -37,25 +40,27 @@ def begin(call: Callable[[], Result]) -> Callable[[float], Result]:
             done.release()
 
     def wait(seconds: float) -> Result:
-        if not results and not errors:
-            done.acquire(timeout=max(0.0, seconds))
+        done.acquire(timeout=max(0.0, seconds))
         if errors:
             raise errors[0]
         if not results:
             raise UnansweredError
         return results[0]
 
-    try:
-        start_new_thread(run, ())
-    except RuntimeError:  # no thread is to be had, as when the interpreter ends
-        run()
+    start_new_thread(run, ())
     return wait
 
 
 def in_time(call: Callable[[], Result], seconds: float) -> Result:
     """Make a call that cannot be interrupted, in a thread that is left alone then.
 
+    Where no thread is to be had it is made at once.
+
     Raises:
         UnansweredError: it did not return within so many seconds.
     """
-    return begin(call)(seconds)
+    try:
+        wait = begin(call)
+    except RuntimeError:
+        return call()
+    return wait(seconds)

@@ -180,7 +180,7 @@ class Simulated:
             *("read_facts", "list_sockets", "probe", "list_addresses", "find_owners"),
             *("list_kept_ports", "service_name", "error", "read_confinement"),
             *("list_tunnels", "read_process", "read_own_program", "read_ancestors"),
-            *("probe_name", "list_unix_sockets", "listening_inodes"),
+            *("probe_name", "list_unix_sockets", "list_listeners"),
         ):
             monkeypatch.setattr(native, name, getattr(self, name))
         monkeypatch.setitem(sys.modules, "psutil", self._psutil())
@@ -313,8 +313,8 @@ class Simulated:
     def read_own_program(self) -> None:
         """The program that asks is none of these."""
 
-    def listening_inodes(self, _: int) -> frozenset[int]:
-        return frozenset()
+    def list_listeners(self, _: int) -> tuple[Socket, ...]:
+        return ()
 
     def read_ancestors(self, pid: int, **_: bool) -> tuple[native.ProcessFacts, ...]:
         found: list[native.ProcessFacts] = []

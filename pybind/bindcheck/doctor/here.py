@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from functools import cached_property
 
 from bindcheck import native
 from bindcheck.doctor.surroundings import read_texts, surroundings_of
+from bindcheck.lazy import once
 from bindcheck.machine import CAPABILITIES, read_line
 from bindcheck.model import Confinement
 from bindcheck.rules.ownership import INITIAL_USER_NAMESPACE
@@ -35,19 +35,19 @@ class Here:
         """What the machine allows."""
         return self.observer.facts
 
-    @cached_property
+    @once
     def confinement(self) -> Confinement:
         """What restricts this process."""
         snapshot = self.observer.nothing_seen()
         held = self.observer.with_confinement(snapshot, None).confinement
         return held or Confinement()
 
-    @cached_property
+    @once
     def surroundings(self) -> Surroundings:
         """The container, or the system inside of another one."""
         return surroundings_of(read_texts())
 
-    @cached_property
+    @once
     def scan(self) -> native.Scan:
         """Who has a socket of our own: every process that may be read is looked at."""
         import _socket
@@ -65,7 +65,7 @@ class Here:
         finally:
             own.close()
 
-    @cached_property
+    @once
     def protocols(self) -> frozenset[str] | None:
         """The protocols that this kernel has loaded; None where it does not tell.
 
@@ -78,7 +78,7 @@ class Here:
             return None
         return frozenset(line.partition(" ")[0] for line in lines)
 
-    @cached_property
+    @once
     def who(self) -> str:
         """Name the user who asks."""
         name = self.observer.name_of(self.facts.euid)

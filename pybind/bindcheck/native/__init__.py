@@ -31,9 +31,9 @@ from bindcheck.native.process_rows import ProcessFacts
 from bindcheck.native.tables import (
     Listing,
     has_socket,
+    list_listeners,
     list_sockets,
     list_unix_sockets,
-    listening_inodes,
     watch_ends,
 )
 
@@ -56,10 +56,10 @@ __all__ = [
     "interface_index",
     "list_addresses",
     "list_kept_ports",
+    "list_listeners",
     "list_sockets",
     "list_tunnels",
     "list_unix_sockets",
-    "listening_inodes",
     "probe",
     "probe_name",
     "probe_plain",

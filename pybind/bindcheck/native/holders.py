@@ -83,12 +83,12 @@ class _OwnerArrays:
         holders = holder_rows(
             ffi.buffer(self.holders, owners.holder_count * HOLDER_ROW.size)
         )
-        having = {one.pid for one in holders}
         described = self.described()
+        count = len(described) - owners.ancestor_count
         return Scan(
             holders=holders,
-            processes=tuple([one for one in described if one.pid in having]),
-            ancestors=tuple([one for one in described if one.pid not in having]),
+            processes=described[:count],
+            ancestors=described[count:],
             seen=owners.seen,
             unreadable=owners.unreadable,
             available=bool(owners.available),

@@ -26,7 +26,7 @@ from bindcheck.words import (
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from bindcheck.model import Options, Owner, Target
     from bindcheck.rules.windows import Heard
@@ -73,6 +73,16 @@ def asker(target: Target, options: Options, snapshot: Snapshot) -> Asker:
         device=device,
         uid=-1 if snapshot.facts.euid is None else snapshot.facts.euid,
     )
+
+
+def meeting(target: Target, options: Options) -> Callable[[Socket], bool]:
+    """Tell of rows whether they collide with the target's address, by that alone.
+
+    Before anything is known of the machine: as if new sockets for `::` were for both
+    families, and all interfaces one.
+    """
+    mine = coverage(target.packed, v6only=options.v6only)
+    return lambda row: collide(mine, holder_coverage(row)) is not None
 
 
 def overlapping(
