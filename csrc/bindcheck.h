@@ -240,8 +240,7 @@ typedef struct {
     uint8_t reserved[3];
 } bc_socket;
 
-/* How a listing was made. To be zeroed by the caller, as the two that he sets are read.
- */
+/* How a listing was made. To be zeroed by the caller, but for what he sets. */
 typedef struct {
     bc_error refused; /* why the first choice of source was not used */
     uint8_t source;   /* BC_SOURCE_* */

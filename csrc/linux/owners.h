@@ -74,12 +74,19 @@ void bc__unlock(const bc__scan *scan);
 void bc__visit_all(bc__scan *scan, const bc__pids *pids, bc__visit visit);
 
 /* The pid by which /proc knows us, which is not getpid()'s where it belongs to another
- * pid namespace; 0 where it is not to be had. `proc` is a descriptor of /proc. */
+ * pid namespace; 0 where it is not to be had. `proc` is a descriptor of /proc.
+ * (ancestors.c) */
 int32_t bc__own_pid(int proc);
 
 /* Walk every process, our own first. Returns 0, or -1 where there is no /proc. */
 int bc__walk(bc__scan *scan);
 void bc__reset_owners(bc_owners *owners);
+
+/* Whether the caller's arrays had room for all. */
+int bc__fits(const bc_owners *owners);
+
+/* Describe the processes above those that are described, as owners->ancestors asks. */
+void bc__add_ancestors(bc_owners *owners);
 
 /* Whether an inode is among those that are looked for. (descriptors.c) */
 int bc__is_wanted(const bc__scan *scan, uint64_t inode);
