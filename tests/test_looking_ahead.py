@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = [needs("socket tables"), pytest.mark.usefixtures("network")]
 HOST = "127.0.0.1"
+_SECONDS = 60  # a net under what would not end
 
 
 @pytest.fixture(autouse=True)
@@ -195,13 +196,13 @@ def test_fork_while_another_thread_looks(monkeypatch: pytest.MonkeyPatch) -> Non
 
     def read_facts() -> Facts:
         looking.set()
-        go_on.wait()
+        go_on.wait(_SECONDS)
         return real()
 
     monkeypatch.setattr(native, "read_facts", read_facts)
     thread = threading.Thread(target=lambda: Observer().facts)
     thread.start()
-    looking.wait()
+    assert looking.wait(_SECONDS)
     monkeypatch.undo()
     pid = os.fork()
     if pid == 0:

@@ -93,16 +93,7 @@ def probe(target: Target, options: Options) -> Attempt:
     failed = result.error
     if failed.step:
         return _failed(target, options, failed)
-    return Attempt(
-        target=target,
-        options=options,
-        ok=True,
-        native=True,
-        step=None,
-        argument=None,
-        error=None,
-        bound=_bound(target, result.bound),
-    )
+    return _worked(target, options, _bound(target, result.bound))
 
 
 def _bound(target: Target, raw: Any) -> Endpoint:
@@ -140,6 +131,10 @@ def probe_name(target: Target, options: Options) -> Attempt:
     else:
         name = bytes(ffi.buffer(result.name, result.length))
         bound = Endpoint(address=name_text(name.removesuffix(b"\0")), port=0)
+    return _worked(target, options, bound)
+
+
+def _worked(target: Target, options: Options, bound: Endpoint) -> Attempt:
     return Attempt(
         target=target,
         options=options,
