@@ -60,7 +60,10 @@ NOBODY = "65534"
 # What an ordinary user has not, and what a kernel of 2022 has not: a test that needs
 # anything else is not skipped where BINDCHECK_REQUIRE_ALL is set.
 NOT_WITHOUT_ROOT = "root, network namespaces, cgroup BPF"
-NOT_IN_6_1 = "Landlock for the network, io_uring that names its files"
+NOT_IN_6_1 = (
+    "Landlock for the network, io_uring that names its files, "
+    "descriptor folders with a size"
+)
 # What is about text, files and other programs' frames, whoever asks and whatever the C
 # code was compiled with: `tests` runs it.
 ABOUT_TEXT = (

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 pytestmark = [needs("socket tables"), pytest.mark.usefixtures("network")]
 HOST = "127.0.0.1"
+# Before Linux 6.2 nothing is begun.
+begins = needs("descriptor folders with a size")
 _SECONDS = 60  # a net under what would not end
 
 
@@ -62,6 +64,7 @@ def test_a_listener_is_looked_for_once(
     assert searches == [{holder.inode()}]
 
 
+@begins
 def test_its_connections_are_looked_for_with_it(
     make_holder: Callable[..., Holder], searches: list[set[int]]
 ) -> None:
@@ -109,6 +112,7 @@ def look_ahead(port: int) -> Observer:
     return observer
 
 
+@begins
 def test_what_nobody_asked_for_is_waited_for(
     holder: Holder, answers: list[Found]
 ) -> None:
@@ -118,6 +122,7 @@ def test_what_nobody_asked_for_is_waited_for(
     assert [[one.pid for one in scan.processes] for scan in scans] == [[holder.pid]]
 
 
+@begins
 def test_it_is_waited_for_where_all_else_fails(
     holder: Holder, answers: list[Found], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +136,7 @@ def test_it_is_waited_for_where_all_else_fails(
     assert len(answers) == 1
 
 
+@begins
 def test_its_failure_is_nobodys_where_nobody_asked(
     holder: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,12 +152,18 @@ def _lists_bound() -> bool:
         return bool(native.list_sockets(Protocol.TCP, one.getsockname()[1]).sockets)
 
 
+def _sizes_descriptor_folders() -> bool:
+    """Linux 6.2 and later."""
+    return sys.platform == "linux" and os.stat("/proc/self/fd").st_size > 0
+
+
 CHECKS: dict[str, Callable[[], bool]] = {
     "root": _is_root,
     "network namespaces": _can_make_network_namespace,
     "IPv6": _has_inet6,
     "socket tables": _lists_sockets,
     "bound sockets in the tables": _lists_bound,
+    "descriptor folders with a size": _sizes_descriptor_folders,
     "user namespaces": _can_make_user_namespace,
     "Landlock for the network": _has_landlock,
     "io_uring that names its files": _has_telling_rings,
