@@ -6,6 +6,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -154,7 +155,7 @@ def _lists_bound() -> bool:
 
 def _sizes_descriptor_folders() -> bool:
     """Linux 6.2 and later."""
-    return sys.platform == "linux" and os.stat("/proc/self/fd").st_size > 0
+    return sys.platform == "linux" and Path("/proc/self/fd").stat().st_size > 0
 
 
 CHECKS: dict[str, Callable[[], bool]] = {
