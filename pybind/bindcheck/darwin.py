@@ -6,7 +6,6 @@ have a user and the process that used the socket last, which may be gone or anot
 
 from __future__ import annotations
 
-from bindcheck.processes import user_name
 from bindcheck.records import replace
 from bindcheck.rules.darwin_owner import with_last_user
 
@@ -15,13 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bindcheck.model import Owner, Snapshot, Socket
+    from bindcheck.users import UserNames
 
 
-def with_last_users(snapshot: Snapshot, wanted: Iterable[Socket]) -> Snapshot:
+def with_last_users(
+    snapshot: Snapshot, wanted: Iterable[Socket], users: UserNames
+) -> Snapshot:
     """Name the last user of each wanted socket that is not seen to have it."""
     keys = {_key(row) for row in wanted}
     sockets = tuple(
-        replace(row, owner=_with_last_user(row)) if _key(row) in keys else row
+        replace(row, owner=_with_last_user(row, users)) if _key(row) in keys else row
         for row in snapshot.sockets
     )
     return replace(snapshot, sockets=sockets)
@@ -31,11 +33,11 @@ def _key(row: Socket) -> tuple[object, ...]:
     return (row.packed, row.inode, row.pid, row.state, row.remote)
 
 
-def _with_last_user(row: Socket) -> Owner:
+def _with_last_user(row: Socket, users: UserNames) -> Owner:
     seen = {one.pid for one in row.owner.processes}
     if row.pid is None or row.pid in seen:
         return row.owner
-    return with_last_user(row, _name(row.pid), user_name(row.uid))
+    return with_last_user(row, _name(row.pid), users.name_of(row.uid))
 
 
 def _name(pid: int) -> str | None:

@@ -24,8 +24,9 @@ from bindcheck.machine import (
 )
 from bindcheck.model import Context, Notice, Snapshot, Socket
 from bindcheck.owner_lookup import OwnerLookup
-from bindcheck.processes import asking_process, user_name
+from bindcheck.processes import asking_process
 from bindcheck.records import replace
+from bindcheck.users import UserNames
 from bindcheck.words import Domain, Family, Protocol, System
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -60,6 +61,7 @@ class Observer:
         self._for_caller = for_caller
         self._leave_out = leave_out
         self._search = HolderSearch()
+        self._users = UserNames()
 
     # Read when they are needed: a search that was begun goes on beside.
 
@@ -79,7 +81,7 @@ class Observer:
 
     @once
     def _owners(self) -> OwnerLookup:
-        return OwnerLookup(self.facts, self._asking, self._search)
+        return OwnerLookup(self.facts, self._asking, self._search, self._users)
 
     def look(
         self,
@@ -127,6 +129,7 @@ class Observer:
             sockets = windows.plain_rows(sockets)
         if self._leave_out:
             sockets = tuple(row for row in sockets if row.inode not in self._leave_out)
+        user = self._user()
         return Snapshot(
             facts=self.facts,
             sockets=sockets,
@@ -134,7 +137,7 @@ class Observer:
             listed=listing.source is not None,
             devices={device: index} if device and index else {},
             reserved_ports=reserved_ports(),
-            limits=tuple(limits),
+            limits=(*limits, *self._users.limits),
             address_in_use=self._error("EADDRINUSE"),
             permission_denied=self._error("EACCES"),
             address_not_available=self._error("EADDRNOTAVAIL"),
@@ -143,7 +146,7 @@ class Observer:
             bound_sockets_listed=listing.bound
             if listing.bound or self._elsewhere
             else None,
-            user=self._user(),
+            user=user,
             observed_at=time.time(),
         )
 
@@ -167,10 +170,11 @@ class Observer:
             from bindcheck import windows
 
             return windows.own_user()
-        return self._owners.name_of_user(self.facts.euid)
+        return self._users.name_of(self.facts.euid)
 
     def nothing_seen(self) -> Snapshot:
         """A snapshot without tables: the facts and the system's texts alone."""
+        user = self._user()
         return Snapshot(
             facts=self.facts,
             address_in_use=self._error("EADDRINUSE"),
@@ -178,7 +182,8 @@ class Observer:
                 name: native.error(Domain.ERRNO, getattr(errno, name))
                 for name in ("EACCES", "EROFS")
             },
-            user=self._user(),
+            user=user,
+            limits=self._users.limits,
             observed_at=time.time(),
         )
 
@@ -264,7 +269,7 @@ class Observer:
             from bindcheck import darwin
 
             return darwin.with_last_users(
-                self._owners.with_holders(snapshot, wanted), wanted
+                self._owners.with_holders(snapshot, wanted), wanted, self._users
             )
         return self._owners.with_holders(snapshot, wanted)
 
@@ -304,7 +309,7 @@ class Observer:
         """The name of a user, also of one that has no id in this user namespace."""
         if uid is not None and uid == self._owners.unmapped_uid:
             return "a user that has no id here"
-        return user_name(uid)
+        return self._users.name_of(uid)
 
     def context(self) -> Context:
         """Where and when."""

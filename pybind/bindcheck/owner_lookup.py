@@ -26,7 +26,6 @@ from bindcheck.processes import (
     pids_are_ours,
     sees_other_users,
     unmapped_uid,
-    user_name,
     with_descriptors,
 )
 from bindcheck.records import replace
@@ -49,18 +48,23 @@ if TYPE_CHECKING:
     from bindcheck.holder_search import Found, HolderSearch
     from bindcheck.model import Facts, Owner, Snapshot
     from bindcheck.native.rows import Holder
+    from bindcheck.users import UserNames
 
 
 class OwnerLookup:
     """Looks up owners; every look at who has a socket is a fresh one."""
 
     def __init__(
-        self, facts: Facts, asking: Asking | None, search: HolderSearch
+        self,
+        facts: Facts,
+        asking: Asking | None,
+        search: HolderSearch,
+        users: UserNames,
     ) -> None:
         self.facts = facts
         self.asking = asking
         self._search = search
-        self._users: dict[int | None, str | None] = {}
+        self._users = users
         self._cgroups: dict[int | None, str | None] = {}
         self._kernel_ports: tuple[KernelPort, ...] | None = None
         self._ports_refused: NativeCode | None = None
@@ -160,7 +164,7 @@ class OwnerLookup:
             self.facts,
             found.processes,
             uid=uid,
-            user=self.name_of_user(uid),
+            user=self._users.name_of(uid),
             environment=found.environments.get(facts.pid, ()),
         )
 
@@ -218,7 +222,7 @@ class OwnerLookup:
             processes,
             everything_readable=everything_readable and not self._ports_refused,
             cgroup=cgroup,
-            user=self.name_of_user(row.uid),
+            user=self._users.name_of(row.uid),
             asking=self.asking,
             unmapped_uid=self.unmapped_uid,
             kernel_ports=ports,
@@ -253,12 +257,6 @@ class OwnerLookup:
         """The ports of which the kernel tells that it uses them."""
         return {one.port for one in self._ports_of_the_kernel()}
 
-    def name_of_user(self, uid: int | None) -> str | None:
-        """Remember names: looking one up reads a file."""
-        if uid not in self._users:
-            self._users[uid] = user_name(uid)
-        return self._users[uid]
-
     def _units_of(self, row: Socket) -> tuple[str, ...]:
         """The .socket units of a row; none once their files do not come."""
         if self._units_late:
@@ -276,7 +274,7 @@ class OwnerLookup:
         return self._cgroups[identifier]
 
     def _unreadable(self, count: int, seen: int) -> Notice:
-        who = self.name_of_user(self.facts.euid) or f"uid {self.facts.euid}"
+        who = self._users.name_of(self.facts.euid) or f"uid {self.facts.euid}"
         if self.facts.user_namespace not in (None, INITIAL_USER_NAMESPACE):
             who += " of this user namespace"
         text = f"{count} of {seen} processes cannot be read by {who}"
@@ -321,6 +319,7 @@ class OwnerLookup:
                     f"(for {PATIENCE_SECONDS:.0f} s): which unit has a port is not told",
                 )
             )
+        limits += self._users.limits
         limits += self.unread(scan)
         if self._ports_refused is not None:
             text = (

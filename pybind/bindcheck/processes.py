@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import time
 
 from bindcheck import native
@@ -169,18 +168,6 @@ def asking_process() -> Asking | None:
     folder = decode(facts.folder) or None
     program = program_of(facts.executable, command, folder)
     return Asking(pid=facts.pid, program=program)
-
-
-def user_name(uid: int | None) -> str | None:
-    """The name of a uid, None when it has none here."""
-    if sys.platform != "win32" and uid is not None:
-        import pwd
-
-        try:
-            return pwd.getpwuid(uid).pw_name
-        except (KeyError, OverflowError):
-            pass
-    return None
 
 
 def unmapped_uid(facts: Facts) -> int | None:

@@ -16,7 +16,6 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from bindcheck import (
-    darwin,
     machine,
     names,
     native,
@@ -41,6 +40,7 @@ from bindcheck.model import (
 )
 from bindcheck.native.rows import Holder
 from bindcheck.target import MAPPED_PREFIX
+from bindcheck.users import UserNames
 from bindcheck.words import Domain, Family, Protocol, State, Step
 from tests.support.windows_matrix import answers
 
@@ -188,10 +188,7 @@ class Simulated:
             monkeypatch.setattr(module, "kernel_release", self.release)
         monkeypatch.setattr(observe, "boot_id", lambda: None)
         monkeypatch.setattr(observe, "reserved_ports", lambda: ())
-        for module in (observe, owner_lookup):
-            monkeypatch.setattr(module, "user_name", self._user_name)
-        monkeypatch.setattr(processes, "user_name", self._user_name)
-        monkeypatch.setattr(darwin, "user_name", self._user_name)
+        monkeypatch.setattr(UserNames, "name_of", lambda _, uid: self._user_name(uid))
         monkeypatch.setattr(observe, "ipv6_disabled_on", lambda: ())
         monkeypatch.setattr(observe, "own_status", dict)
         monkeypatch.setattr(observe, "own_cgroup", lambda: None)
