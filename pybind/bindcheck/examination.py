@@ -161,6 +161,7 @@ def _examine_target(
         )
         return _with_what_is_quiet(works, observer)
     snapshot = _with_what_explains(attempt, snapshot, observer)
+    # Not while the owners are looked up: a trial that works tells that one has gone.
     trials = try_changes(attempt, snapshot)
     if is_taken(attempt, snapshot) and any(one.ok and one.native for one in trials):
         # The holder may have gone between the attempt and the trial that worked. The
