@@ -356,6 +356,44 @@ class TestStreams:
         assert is_one_line(done.stderr)
         assert "No space left on device" in done.stderr
 
+    @pytest.mark.parametrize(
+        ("arguments", "status", "out"),
+        [
+            (["bad:bad:bad"], 2, ""),
+            (["explain", "xyz"], 2, ""),
+            (["list", "99999"], 2, ""),
+            (["free", "--hold", "127.0.0.1", "--", "echo", "runs"], 0, "runs\n"),
+        ],
+    )
+    def test_full_disk_for_what_is_said_beside_it(
+        self, arguments: list[str], status: int, out: str
+    ) -> None:
+        """Neither the answer nor the command that is to run depends on it."""
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [*BINDCHECK, *arguments],
+                stdout=subprocess.PIPE,
+                stderr=full,
+                text=True,
+                check=False,
+            )
+        assert (done.returncode, done.stdout) == (status, out)
+
+    def test_gone_reader_of_what_is_said_beside_it(self, holder: Holder) -> None:
+        port = holder.bind(listen=True)
+        read, write = os.pipe()
+        os.close(read)
+        done = subprocess.run(
+            [*BINDCHECK, "wait", f"127.0.0.1:{port}", "--timeout", "0.1"],
+            stdout=subprocess.PIPE,
+            stderr=write,
+            text=True,
+            check=False,
+        )
+        os.close(write)
+        assert done.returncode == 1
+        assert f"pid {holder.pid}" in done.stdout
+
     @needs("sh")
     @pytest.mark.parametrize("option", ["-v", "--json"])
     def test_closed_stdout(self, option: str) -> None:

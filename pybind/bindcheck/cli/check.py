@@ -7,6 +7,7 @@ import sys
 import time
 
 from bindcheck.cli.asked import options_of, requests_of
+from bindcheck.cli.notes import say
 from bindcheck.cli.output import privileged_command
 from bindcheck.cli.report import print_report
 from bindcheck.conclusion import conclude
@@ -83,10 +84,10 @@ def _record(
 
     with open(file, "w", encoding="ascii") as out:
         out.write(dumps(seen, context, commands=arguments.record_commands))
-    if not arguments.quiet and sys.stderr is not None:
+    if not arguments.quiet:
         from bindcheck.sanitize import sanitize
 
-        sys.stderr.write(
-            f"bindcheck: recorded; `bindcheck replay {sanitize(arguments.record)}` "
-            "shows it again anywhere\n"
+        say(
+            f"recorded; `bindcheck replay {sanitize(arguments.record)}` "
+            "shows it again anywhere"
         )

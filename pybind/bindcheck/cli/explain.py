@@ -7,6 +7,7 @@ import sys
 from bindcheck._version import __version__
 from bindcheck.cli.asked import options_of, refuse_senseless
 from bindcheck.cli.exit_codes import ExitCode
+from bindcheck.cli.notes import say
 from bindcheck.cli.output import print_lines, privileged_command, write
 from bindcheck.error_text import read_error_text
 from bindcheck.errors import TargetError, UsageError
@@ -75,9 +76,7 @@ def _standard_input() -> str:
     except OSError as error:
         raise UsageError(f"explain -: {error.strerror}") from None
     if len(text) > _LONGEST:
-        sys.stderr.write(
-            f"bindcheck: only the first {_LONGEST} bytes of standard input were read\n"
-        )
+        say(f"only the first {_LONGEST} bytes of standard input were read")
     return text[:_LONGEST].decode("utf-8", "replace")
 
 

@@ -7,6 +7,7 @@ import sys
 from bindcheck._version import __version__
 from bindcheck.cli.asked import options_of, refuse_senseless
 from bindcheck.cli.exit_codes import ExitCode
+from bindcheck.cli.notes import say
 from bindcheck.cli.output import write
 from bindcheck.errors import TargetError, UsageError
 from bindcheck.free_ports import (
@@ -169,9 +170,7 @@ def _no_port(
         _print([], [], arguments)
     where = attempt.target.address or request.host or "this machine"
     why = native_line(attempt).partition(" ")[2]
-    if sys.stderr is not None:
-        text = f"bindcheck: no port can be bound on {sanitize(where)}: {why}"
-        sys.stderr.write(f"{text}\n")
+    say(f"no port can be bound on {sanitize(where)}: {why}")
     return ExitCode.BLOCKED
 
 
@@ -179,8 +178,5 @@ def _too_few(found: list[int], arguments: argparse.Namespace) -> ExitCode:
     where = (
         f" from {arguments.range[0]} to {arguments.range[1]}" if arguments.range else ""
     )
-    if sys.stderr is not None:
-        sys.stderr.write(
-            f"bindcheck: {len(found)} of {arguments.count} ports can be bound{where}\n"
-        )
+    say(f"{len(found)} of {arguments.count} ports can be bound{where}")
     return ExitCode.BLOCKED

@@ -11,6 +11,7 @@ import sys
 
 from bindcheck import native
 from bindcheck.cli.command import find_command, run_command
+from bindcheck.cli.notes import say
 from bindcheck.errors import UsageError
 from bindcheck.model import Attempt
 from bindcheck.opening import open_socket
@@ -62,11 +63,9 @@ class Held:
         for name in ("LISTEN_FDNAMES", "LISTEN_PIDFDID"):  # of who gave us something
             os.environ.pop(name, None)
         last = FIRST + len(self._sockets)
-        if not quiet and sys.stderr is not None:
+        if not quiet:
             for number, name in enumerate(self._names, FIRST):
-                sys.stderr.write(
-                    f"bindcheck: {sanitize(name)} is descriptor {number}\n"
-                )
+                say(f"{sanitize(name)} is descriptor {number}")
         # First out of the way of each other, then to their places.
         try:
             away = [_duplicate_above(one.fileno(), last) for one in self._sockets]

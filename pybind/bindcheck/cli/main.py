@@ -7,6 +7,7 @@ import os
 import sys
 
 from bindcheck.cli.exit_codes import ExitCode
+from bindcheck.cli.notes import say
 from bindcheck.cli.parser import parse_arguments
 from bindcheck.errors import BindcheckError, TargetError, UsageError
 from bindcheck.sanitize import sanitize
@@ -63,8 +64,7 @@ def _run_verb(parsed: argparse.Namespace) -> int:
 
 
 def _trouble(text: str, code: ExitCode) -> ExitCode:
-    if sys.stderr is not None:
-        sys.stderr.write(f"bindcheck: {sanitize(text)}\n")
+    say(sanitize(text))
     return code
 
 

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 
+from bindcheck.cli.notes import say
 from bindcheck.cli.output import is_terminal
 from bindcheck.sanitize import sanitize
 from bindcheck.wording.terms import duration
@@ -72,8 +73,7 @@ class _Lines:
             left = ""
             if ends_at is not None:
                 left = f", about {duration(ends_at - time.monotonic())}"
-            sys.stderr.write(f"bindcheck: {what}{left}\n")
-            sys.stderr.flush()
+            say(f"{what}{left}")
         return _NEVER
 
 

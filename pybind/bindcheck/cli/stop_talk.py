@@ -7,6 +7,7 @@ import sys
 
 from bindcheck._version import __version__
 from bindcheck.cli.exit_codes import ExitCode
+from bindcheck.cli.notes import say
 from bindcheck.cli.output import print_lines, write
 from bindcheck.cli.report import status_of
 from bindcheck.conclusion import conclude
@@ -225,9 +226,8 @@ class Talk:
         return code
 
     def _note(self, text: str) -> None:
-        if sys.stderr is not None and not self._arguments.quiet:
-            sys.stderr.write(f"bindcheck: {text}\n")
-            sys.stderr.flush()
+        if not self._arguments.quiet:
+            say(text)
 
     def _json(
         self,

@@ -7,6 +7,7 @@ import time
 
 from bindcheck.cli.asked import options_of, requests_of
 from bindcheck.cli.exit_codes import ExitCode
+from bindcheck.cli.notes import say
 from bindcheck.cli.output import print_lines, privileged_command, write
 from bindcheck.cli.progress import reporter
 from bindcheck.cli.report import print_report, status_of
@@ -79,9 +80,9 @@ def _explain(report: Report, waited: Waited, arguments: argparse.Namespace) -> E
         if waited.late
         else "waiting does not help here"
     )
-    if sys.stderr is not None and not arguments.quiet:
+    if not arguments.quiet:
         sys.stdout.flush()
-        sys.stderr.write(f"bindcheck: {why}\n")
+        say(why)
     return code
 
 
