@@ -777,6 +777,15 @@ class TestText:
             f"bindcheck free --near {port}",
         ]
 
+    def test_to_wait_with_the_options_that_were_asked_for(self, holder: Holder) -> None:
+        """With SO_REUSEADDR, its default, `wait` would say that it can be bound."""
+        with lingering(holder, reuse_address=True) as port:
+            asked = ("--no-reuseaddr", "--device", "lo", f"127.0.0.1:{port}")
+            line = f"bindcheck wait {' '.join(asked)}"
+            assert line in command(*asked, env=WIDE).section("what helps")
+            waited = command("wait", "--timeout", "0", *asked)
+        assert waited.status == 1
+
     def test_time_wait_without_the_option(self, holder: Holder) -> None:
         with lingering(holder, reuse_address=False) as port:
             answer = command(f"127.0.0.1:{port}", env=WIDE)

@@ -81,11 +81,31 @@ def _time_wait(
 
 
 def wait_for(diagnosis: Diagnosis, text: str) -> Remedy:
-    """Wait for the port, by the verb that does."""
-    asked = diagnosis.requested
-    plain = is_plain(asked) and not asked.startswith("-")
-    command = ("bindcheck", "wait", asked) if plain else None
+    """Wait for the port, by the verb that does, with the options that were asked for."""
+    asked, options = diagnosis.requested, _switches(diagnosis)
+    plain = all(map(is_plain, (asked, *options))) and not asked.startswith("-")
+    command = ("bindcheck", "wait", *options, asked) if plain else None
     return Remedy(action="wait", text=text, command=command)
+
+
+def _switches(diagnosis: Diagnosis) -> tuple[str, ...]:
+    """The options of an attempt as the command line has them.
+
+    SO_REUSEADDR is its default. A bare port stands for `::` with IPV6_V6ONLY by itself.
+    """
+    options = diagnosis.attempt.options
+    found = ["--no-reuseaddr"] if options.reuse_address is False else []
+    if options.reuse_port:
+        found.append("--reuseport")
+    if options.v6only is False:
+        found.append("--no-v6only")
+    elif options.v6only and not diagnosis.requested.isdecimal():
+        found.append("--v6only")
+    if options.device is not None:
+        found += ["--device", options.device]
+    if options.freebind:
+        found.append("--freebind")
+    return tuple(found)
 
 
 def other_port(diagnosis: Diagnosis, text: str | None = None) -> list[Remedy]:
