@@ -34,6 +34,7 @@ from bindcheck.rules.supervisors import supervised_name, supervisor_name
 from bindcheck.words import (
     Certainty,
     Family,
+    Kind,
     OwnerKind,
     Protocol,
     State,
@@ -364,6 +365,22 @@ class TestInherited:
         found = diagnose(family.port)
         assert [one.pid for one in owner_in(found).processes] == [family.child]
         assert Trait.INHERITED not in owner_in(found).traits
+        assert found.causes[0].certainty is Certainty.CERTAIN
+
+    def test_orphan_that_is_busy_with_a_client(self, family: Household) -> None:
+        """It serves one client after the other: nobody waits for the next one now."""
+        program = (
+            "import socket, sys, time\n"
+            "one = socket.socket(fileno=int(sys.argv[1]))\n"
+            "client, _ = one.accept()\ntime.sleep(1000)"
+        )
+        family.start(python(program))
+        with socket.create_connection(("127.0.0.1", family.port)):
+            family.wait_for_call("nanosleep")
+            found = diagnose(family.port)
+        (listener,) = (one for one in found.blockers if one.kind is Kind.LISTENER)
+        assert [one.pid for one in listener.owner.processes] == [family.child]
+        assert Trait.INHERITED not in listener.owner.traits
         assert found.causes[0].certainty is Certainty.CERTAIN
 
     def test_orphan_that_waits_for_something_else(self, family: Household) -> None:

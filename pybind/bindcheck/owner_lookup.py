@@ -50,6 +50,10 @@ if TYPE_CHECKING:
     from bindcheck.native.rows import Holder
     from bindcheck.users import UserNames
 
+# With a descriptor that somebody reads and writes.
+_CONNECTED = frozenset({State.ESTABLISHED, State.CLOSE_WAIT})
+_NOBODY: frozenset[int] = frozenset()
+
 
 class OwnerLookup:
     """Looks up owners; every look at who has a socket is a fresh one."""
@@ -143,8 +147,14 @@ class OwnerLookup:
             and self.facts.pid_namespace == INITIAL_PID_NAMESPACE
             and sees_other_users()
         )
+        connected: dict[int, frozenset[int]] = {}
+        for row in snapshot.sockets:
+            if row.state in _CONNECTED and row.inode in holders:
+                port, pids = row.local.port, {one.pid for one in holders[row.inode]}
+                connected[port] = connected.get(port, _NOBODY) | pids
         judge = partial(
             self._owner,
+            connected=connected,
             cgroups=cgroups,
             everything_readable=everything_readable,
             alike={},
@@ -206,6 +216,7 @@ class OwnerLookup:
         *,
         cgroups: Mapping[int, str | None],
         everything_readable: bool,
+        connected: Mapping[int, frozenset[int]],
         alike: dict[tuple[object, ...], Owner],
     ) -> Owner:
         """The owner of a row; `alike` keeps those of rows that differ in nothing else."""
@@ -213,7 +224,9 @@ class OwnerLookup:
         if not self._is_elsewhere:
             cgroup = self._cgroup_of(row, processes, cgroups)
         managed = any(is_service_manager(one) for one in processes)
-        key = (row.state, row.uid, cgroup, *map(_without_descriptors, processes))
+        busy = connected.get(row.local.port, _NOBODY)
+        told = map(_without_descriptors, processes)
+        key = (row.state, row.uid, cgroup, busy, *told)
         if processes and not managed and key in alike:
             return replace(alike[key], processes=asking_first(processes, self.asking))
         ports = () if processes else self._ports_of_the_kernel()
@@ -227,6 +240,7 @@ class OwnerLookup:
             unmapped_uid=self.unmapped_uid,
             kernel_ports=ports,
             socket_units=self._units_of(row) if managed else (),
+            connected=busy,
         )
         if processes and not managed:
             alike[key] = owner

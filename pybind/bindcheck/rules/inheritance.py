@@ -13,6 +13,7 @@ from bindcheck.words import State
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from bindcheck.model import Process, Socket
 
@@ -22,13 +23,22 @@ PF_FORKNOEXEC = 0x40  # include/linux/sched.h: forked, and did no execve(2) sinc
 _NEVER_SERVE = frozenset({"sleep", "sh", "bash", "dash", "zsh", "tail", "cat", "tee"})
 
 
-def is_inherited(socket: Socket, processes: Sequence[Process]) -> bool:
-    """Whether the opener is gone and none of the holders serves the socket."""
+def is_inherited(
+    socket: Socket,
+    processes: Sequence[Process],
+    connected: AbstractSet[int] = frozenset(),
+) -> bool:
+    """Whether the opener is gone and none of the holders serves the socket.
+
+    `connected` are the pids that have connections of the port: whoever accepted one
+    serves the socket, though it may be busy with that one now.
+    """
     if not processes:
         return False
     holders = {one.pid for one in processes}
     return all(
         _does_not_serve(one, socket)
+        and (one.pid not in connected or one.name in _NEVER_SERVE)
         and _could_inherit(one)
         and (one.parent in holders or is_orphan(one))
         for one in processes

@@ -16,6 +16,7 @@ from bindcheck.words import OwnerKind, Trait
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from bindcheck.model import KernelPort, Notice
 
@@ -43,6 +44,7 @@ def owner_of(
     kernel_ports: tuple[KernelPort, ...] = (),
     socket_units: tuple[str, ...] = (),
     unmapped_uid: int | None = None,
+    connected: AbstractSet[int] = frozenset(),
 ) -> Owner:
     """Describe the owner of a row.
 
@@ -56,6 +58,7 @@ def owner_of(
         kernel_ports: what the kernel itself uses, for rows that nobody has.
         socket_units: the .socket units whose files name the port.
         unmapped_uid: what the kernel says instead of users that have no id here.
+        connected: the pids that have connections of the port.
     """
     if not socket.inode:
         return Owner(kind=OwnerKind.NONE)
@@ -73,7 +76,7 @@ def owner_of(
     if kernel is not None and kernel.port is None and not everything_readable:
         kernel = None  # that there is such a device says nothing of this port
     processes = asking_first(processes, asking)
-    traits = _traits(socket, processes, asking)
+    traits = _traits(socket, processes, asking, connected)
     if _is_activated(processes, cgroup):
         traits += (Trait.SOCKET_ACTIVATION,)
     if any(proxy_of(one) for one in processes):
@@ -190,7 +193,10 @@ def is_exiting(process: Process) -> bool:
 
 
 def _traits(
-    socket: Socket, processes: tuple[Process, ...], asking: Asking | None
+    socket: Socket,
+    processes: tuple[Process, ...],
+    asking: Asking | None,
+    connected: AbstractSet[int],
 ) -> tuple[Trait, ...]:
     from bindcheck.rules.inheritance import is_inherited
 
@@ -206,7 +212,7 @@ def _traits(
         traits.append(Trait.SUSPENDED)
     if processes and all(is_exiting(one) for one in processes):
         traits.append(Trait.EXITING)
-    if is_inherited(socket, processes):
+    if is_inherited(socket, processes, connected):
         traits.append(Trait.INHERITED)
     if len(processes) > 1:
         traits.append(Trait.SHARED)
