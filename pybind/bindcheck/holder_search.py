@@ -78,13 +78,13 @@ class HolderSearch:
                 return  # no thread is to be had
             self._begun = _Begun(inodes=inodes, wait=wait)
 
-    def end(self) -> None:
+    def end(self, seconds: float = _SHORT_PATIENCE_SECONDS) -> None:
         """Wait for what was begun and not asked for: it may have borrowed a descriptor."""
         begun, self._begun = self._begun, None
         if begun is None:
             return
         try:
-            begun.wait(_SHORT_PATIENCE_SECONDS)
+            begun.wait(seconds)
         except UnansweredError:
             leave_alone()
         except Exception:  # noqa: BLE001, S110 - nobody needs the answer
@@ -96,7 +96,7 @@ class HolderSearch:
         if begun is not None and begun.inodes == inodes:
             self._begun, wait = None, begun.wait
         else:
-            self.end()
+            self.end(PATIENCE_SECONDS)  # two at once would see what both have borrowed
             wait = partial(in_time, partial(self._find, inodes))
         if SYSTEM == System.LINUX and not self.brief:
             try:
