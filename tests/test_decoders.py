@@ -590,6 +590,12 @@ class TestProcNet:
         assert found["remote"] == ("127.0.0.2", 50000)
         assert (found["timer"], found["expires_ms"]) == (3, 40_030)
 
+    @pytest.mark.parametrize("port", [b"10000000000001F90", b"0" * 17 + b"1F90"])
+    def test_number_that_would_wrap(self, port: bytes) -> None:
+        line = Row(local=("127.0.0.1", 8080)).line(LITTLE)
+        assert only(proc_net(line))["local"] == ("127.0.0.1", 8080)
+        assert proc_net(line.replace(b":1F90 ", b":" + port + b" ")).count == 0
+
     @both_orders
     def test_last_line_without_end_waits_for_the_rest(self, order: str) -> None:
         first = Row(local=("127.0.0.1", 80)).line(order)

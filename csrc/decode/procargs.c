@@ -16,14 +16,16 @@ enum { NUMBER = 4, POINTER = 8 };
 int bc__decode_procargs(const uint8_t *bytes, size_t length, int big_endian,
                         const uint8_t **arguments, size_t *arguments_length)
 {
-    const uint8_t *start = bytes + NUMBER;
-    const uint8_t *end = bytes + length;
+    const uint8_t *start;
+    const uint8_t *end;
     const uint8_t *at;
     uint32_t left = 0;
 
     if (length < NUMBER) {
         return BC_E_MALFORMED;
     }
+    start = bytes + NUMBER;
+    end = bytes + length;
     left = bc__u32(bytes, big_endian);
     at = length == NUMBER ? NULL : memchr(start, '\0', length - NUMBER);
     if (at == NULL || left > INT32_MAX) {

@@ -40,7 +40,8 @@ static uint64_t number(cursor *text, unsigned base)
 {
     uint64_t value = 0;
     int digits = 0;
-    while (text->at < text->end && digits <= 19) {
+    const int most = base == 16 ? 16 : 19; /* more may not fit */
+    while (text->at < text->end && digits <= most) {
         int next = digit(*text->at);
         if (next < 0 || (unsigned)next >= base) {
             break;
@@ -49,7 +50,7 @@ static uint64_t number(cursor *text, unsigned base)
         text->at++;
         digits++;
     }
-    if (digits == 0 || digits > 19) {
+    if (digits == 0 || digits > most) {
         text->failed = 1;
     }
     return value;

@@ -28,11 +28,16 @@ static const uint8_t *decimal(const uint8_t *at, const uint8_t *end, uint64_t *v
 
 int bc_decode_proc_stat(const uint8_t *bytes, size_t length, bc_proc_stat *out)
 {
-    const uint8_t *end = bytes + length;
-    const uint8_t *at = end;
+    const uint8_t *end;
+    const uint8_t *at;
     uint64_t value = 0;
 
     memset(out, 0, sizeof *out);
+    if (length == 0) {
+        return BC_E_MALFORMED;
+    }
+    end = bytes + length;
+    at = end;
     (void)decimal(bytes, end, &value);
     out->pid = (int32_t)value;
     while (at > bytes && at[-1] != ')') {
