@@ -313,5 +313,7 @@ int bc_list_sockets(int32_t protocol, uint16_t port, bc_socket *out, size_t capa
         listing->source = BC_SOURCE_PROC_NET;
         return *count > capacity ? BC_E_TRUNCATED : BC_OK;
     }
+    *count = 0; /* what the first of two tables had */
+    listing->requests = 0;
     return BC_E_UNSUPPORTED;
 }

@@ -99,9 +99,8 @@ def list_listeners(port: int) -> tuple[Socket, ...]:
 
     Takes a tenth of what list_sockets() takes; empty where sock_diag is not to be had.
     """
-    rows, count, _, status = _rows(Protocol.TCP, port, only_listening=True)
-    size = count * SOCKET_ROW.size if status == _OK else 0
-    return socket_rows(ffi.buffer(rows, size))
+    rows, count, _, _ = _rows(Protocol.TCP, port, only_listening=True)
+    return socket_rows(ffi.buffer(rows, count * SOCKET_ROW.size))
 
 
 def _rows(
@@ -128,8 +127,9 @@ def _rows(
             PROTOCOL_NUMBERS[protocol], port, rows, capacity, count, listing
         )
         if status != lib.BC_E_TRUNCATED:
-            return rows, count[0], listing, status
-        capacity = count[0] + 256  # more may come before the next dump
+            return rows, count[0] if status == _OK else 0, listing, status
+        # More may come before the next dump.
+        capacity = count[0] + count[0] // 8 + 256
 
 
 def list_unix_sockets() -> tuple[Socket, ...] | NativeCode:
@@ -141,7 +141,7 @@ def list_unix_sockets() -> tuple[Socket, ...] | NativeCode:
         status = lib.bc_list_unix_sockets(rows, capacity, count, failed)
         if status != lib.BC_E_TRUNCATED:
             break
-        capacity = count[0] + 256
+        capacity = count[0] + count[0] // 8 + 256
     if status == lib.BC_E_UNSUPPORTED:
         return ()
     if status != _OK:
