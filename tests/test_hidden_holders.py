@@ -8,7 +8,9 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,11 +19,14 @@ import bindcheck
 from bindcheck import native
 from bindcheck.cli.main import run
 from bindcheck.records import replace
-from bindcheck.words import CauseCode, Domain, OwnerKind, Trait, Verdict
-from tests.support import NOBODY, Holder, as_user, needs
+from bindcheck.words import CauseCode, Domain, OwnerKind, Protocol, Trait, Verdict
+from tests.support import NOBODY, Holder, as_user, needs, seccomp
 from tests.support.namespaces import (
+    CLONE_NEWNS,
     in_pid_namespace,
     in_user_namespace,
+    mount,
+    unshare,
     with_proc,
 )
 from tests.support.rings import RING
@@ -277,6 +282,90 @@ def test_registered_with_io_uring(holder: Holder, slots: int) -> None:
     else:
         pytest.fail("the ring keeps the socket")
     settle.close()
+
+
+MANY_IN_A_RING = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+ring = libc.syscall(425, 4, ctypes.create_string_buffer(120))
+other, fd = kept["other"].fileno(), kept["main"].fileno()
+files = (ctypes.c_int * 1000)(*([other] * 600 + [fd] + [other] * 399))
+assert libc.syscall(427, ring, 2, files, 1000) == 0
+kept.pop("main").close()
+"""
+
+
+@needs("io_uring that names its files")
+def test_registered_among_many(holder: Holder) -> None:
+    """More sockets than one buffer of /proc/PID/fdinfo has lines for."""
+    holder.bind(listen=True, name="other")
+    port = holder.bind(listen=True)
+    holder.run(MANY_IN_A_RING)
+    (process,) = blocker_of(diagnose(port)).owner.processes
+    assert (process.pid, process.registered) == (holder.pid, True)
+
+
+def test_nothing_to_look_for() -> None:
+    assert native.find_owners([]).holders == ()
+
+
+@needs("root")
+def test_pid_beside_very_many_groups() -> None:
+    """A file that is cut off within the line tells a part of a number, or nothing."""
+
+    def told() -> set[int | None]:
+        found = set()
+        for digits in range(1, 7):
+            for groups in range(520, 585):
+                os.setgroups([10 ** (digits - 1), *range(100_000, 100_000 + groups)])
+                process = native.read_process(os.getpid())
+                assert process is not None
+                found.add(process.inner_pid)
+        return found - {os.getpid()}
+
+    assert as_user(0, told) <= {None, 0}
+
+
+@needs("root")
+def test_folder_in_the_place_of_proc() -> None:
+    """A build sandbox may have one; nothing stays open."""
+
+    def two_descriptors() -> tuple[int, int]:
+        one, two = os.dup(0), os.dup(0)
+        os.close(one)
+        os.close(two)
+        return one, two
+
+    def look() -> bool:
+        Path("/proc/self").mkdir()
+        before = two_descriptors()
+        return native.read_own_program() is None and two_descriptors() == before
+
+    assert with_proc("tmpfs", "mode=755", look)
+
+
+@needs("root", "system call filters")
+def test_second_table_that_cannot_be_read() -> None:
+    """Without sock_diag there are two tables for TCP: half of them is none."""
+
+    def listing() -> native.Listing:
+        unshare(CLONE_NEWNS)
+        mount("--make-rprivate", "/")
+        with (
+            tempfile.TemporaryDirectory() as name,
+            socket.create_server(("127.0.0.1", 0)),
+            socket.socket(socket.AF_UNIX) as one,
+        ):
+            folder = Path(name)
+            (folder / "tcp").write_bytes(Path("/proc/self/net/tcp").read_bytes())
+            one.bind(str(folder / "tcp6"))  # to open a socket's file fails
+            mount("--bind", name, f"/proc/{os.getpid()}/net")
+            seccomp.refuse_family(socket.AF_NETLINK, errno.EPERM)
+            return native.list_sockets(Protocol.TCP, 0)
+
+    found = as_user(0, listing)
+    assert (found.source, found.sockets) == (None, ())
+    assert found.refused is not None
 
 
 def send_away(holder: Holder) -> None:

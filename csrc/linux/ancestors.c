@@ -107,6 +107,9 @@ int bc_read_own_program(bc_owners *owners)
         (void)close(proc);
     }
     if (process < 0 || pid <= 0) {
+        if (process >= 0) {
+            (void)close(process);
+        }
         return BC_E_SYSTEM;
     }
     bc__add_program(owners, process, pid);

@@ -107,7 +107,8 @@ void bc__remember(bc__scan *scan, const bc__descriptor *descriptor)
 
 static int can_compare(const bc__scan *scan)
 {
-    return scan->known != NULL && !atomic_load(&scan->known->lost) &&
+    return scan->known != NULL && scan->inode_count > 0 &&
+           !atomic_load(&scan->known->lost) &&
            atomic_load(&scan->known->count) == scan->inode_count;
 }
 

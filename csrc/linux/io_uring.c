@@ -16,7 +16,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BUFFER = 16384, MOST_BYTES = 8 << 20, MOST_FOUND = 512 };
+enum { BUFFER = 16384, MOST_BYTES = 8 << 20, SHORTEST_LINE = 15 };
+/* What is in one buffer fits beside what is kept of those before it. */
+enum { MOST_FOUND = 2304 };
+_Static_assert(MOST_FOUND / 2 > BUFFER / SHORTEST_LINE, "lines would be lost");
 
 static int is_ring(int folder, const char *name)
 {

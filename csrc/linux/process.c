@@ -83,6 +83,9 @@ static size_t status_numbers(const char *text, const char *name, uint32_t *first
     const char *line = strstr(text, name);
     size_t count = 0;
     line = line == NULL ? "" : line + strlen(name);
+    if (strchr(line, '\n') == NULL) {
+        return 0; /* cut off: a process may be in thousands of groups */
+    }
     while (*line == '\t' || *line == ' ') {
         char *end = NULL;
         uint32_t value = (uint32_t)strtoul(line, &end, 10);
