@@ -14,6 +14,7 @@ import socketserver
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -236,6 +237,52 @@ class TestWhereTheAddressComesFrom:
             assert found is not None
             assert (found.name, found.address) == ("bind", None)
         assert reads == ["property", "call"]
+
+
+class TestBoundAlready:
+    """A socket that has an address takes no other one, free or not: EINVAL."""
+
+    @pytest.mark.parametrize("same", [True, False])
+    @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+    def test_its_address_is_told(self, host: str, *, same: bool) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family) as one:
+            one.bind((host, 0))
+            port = one.getsockname()[1]
+            with (
+                pytest.raises(OSError, match="Invalid argument") as caught,
+                explained(),
+            ):
+                one.bind((host, port if same else 0))
+            assert caught.value.errno == errno.EINVAL
+            (note,) = caught.value.__notes__
+            where = f"[::1]:{port}" if ":" in host else f"127.0.0.1:{port}"
+            assert f"this socket is bound to {where} already" in note
+            assert "can be bound\n" not in note
+            with pytest.raises(ValueError, match="is bound to"):
+                bindcheck.explain(caught.value, sock=one)
+
+    def test_unix_socket(self, tmp_path: Path) -> None:
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(str(tmp_path / "one"))
+            with (
+                pytest.raises(OSError, match="Invalid argument") as caught,
+                explained(),
+            ):
+                one.bind(str(tmp_path / "two"))
+        assert caught.value.errno == errno.EINVAL
+        assert f"bound to {tmp_path}/one already" in caught.value.__notes__[0]
+
+    def test_others_that_are_invalid_are_diagnosed(self) -> None:
+        with socket.socket(socket.AF_INET6) as one:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            with (
+                pytest.raises(OSError, match="Invalid argument") as caught,
+                explained(),
+            ):
+                one.bind(("::ffff:127.0.0.1", 0))
+        assert caught.value.errno == errno.EINVAL
+        assert "not diagnosed" not in caught.value.__notes__[0]
 
 
 class TestErrorsAreLeftAsTheyAre:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _LOOKUP_SECONDS = 1.5
 _NOTE_WIDTH = 86
+_INVALID = ("EINVAL", "WSAEINVAL")
 _MPTCP, _SCTP, _UDPLITE = 262, 132, 136
 _PROTOCOLS = {_MPTCP: Protocol.MPTCP, _SCTP: Protocol.SCTP, _UDPLITE: Protocol.UDPLITE}
 
@@ -41,6 +42,8 @@ class Failure:
     options: Options
     inode: int | None = None
     """Of the program's own socket, where it is still open."""
+    bound_to: str | None = None
+    """The address of a socket that had one before the call."""
 
 
 def diagnose_failure(
@@ -52,10 +55,15 @@ def diagnose_failure(
     """Diagnose a failed call of this process; see explaining.explain().
 
     Raises:
-        ValueError: the number, name or target is none.
+        ValueError: the number, name or target is none, or the socket has an address.
     """
     reported = reported_by(error)
     failure = failure_of(error, target, sock, protocol)
+    if failure.bound_to is not None and reported and reported.symbol in _INVALID:
+        raise ValueError(
+            f"this socket is bound to {failure.bound_to} already, and a socket can be "
+            "bound only once: make a new one"
+        )
     if failure.request is None:
         return Report(context=Observer().context(), results=(), reported=reported)
     check_options(failure.options, failure.request)
@@ -128,7 +136,12 @@ def failure_of(
     request = _request(address, used, call, protocol)
     if request.family in NAMED:
         options = Options(listen=options.listen, backlog=options.backlog)
-    return Failure(request=request, options=options, inode=_inode_of(used))
+    return Failure(
+        request=request,
+        options=options,
+        inode=_inode_of(used),
+        bound_to=None if options.listen else _text_of(_own_address(used)),
+    )
 
 
 def _request(
@@ -201,6 +214,17 @@ def _own_address(sock: object) -> object:
     if isinstance(address, tuple):
         return address if len(address) > 1 and address[1] else None
     return address or None
+
+
+def _text_of(address: object) -> str | None:
+    from bindcheck.sanitize import sanitize
+
+    if isinstance(address, tuple):
+        host, port = map(str, address[:2])
+        return sanitize(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    if isinstance(address, (str, bytes)):
+        return sanitize(os.fsdecode(address))
+    return None
 
 
 def named_beside(error: OSError, sock: object, outer: BaseException) -> str | None:
