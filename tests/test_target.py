@@ -178,6 +178,7 @@ BAD = [
     ("80/tcp/udp", "80/tcp"),
     ("unix:", "unix"),
     ("my host:80", "' '"),
+    ("unix:/tmp/\udcff", "UTF-8"),
     ("a\tb:80", "control characters"),
     ("a\nb:80", "control characters"),
     ("a\x1b[31mb:80", "control characters"),
@@ -246,7 +247,9 @@ class TestAddressTuples:
         assert (found.packed, found.port) == (packed("127.0.0.1"), 8080)
         assert found.requested == "127.0.0.1:8080"
 
-    @pytest.mark.parametrize("address", [("::1", 80), ("::1", 80, 0, 0)])
+    @pytest.mark.parametrize(
+        "address", [("::1", 80), ("::1", 80, 0), ("::1", 80, 0, 0)]
+    )
     def test_ipv6(self, address: tuple[object, ...]) -> None:
         found = parse(address)
         assert (found.packed, found.scope) == (packed("::1"), None)
@@ -273,7 +276,7 @@ class TestAddressTuples:
             assert found.port == own.getsockname()[1]
 
     @pytest.mark.parametrize(
-        "address", [(), ("::1",), ("::1", 80, 0), ("::1", 80, 0, 0, 0), ("::1", 70000)]
+        "address", [(), ("::1",), ("::1", 80, 0, 0, 0), ("::1", 70000)]
     )
     def test_wrong_tuples_are_refused(self, address: tuple[object, ...]) -> None:
         with pytest.raises(TargetError) as caught:

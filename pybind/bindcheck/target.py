@@ -77,8 +77,8 @@ def parse(
 
     Args:
         given: a text in one of the forms above, a port number, or Python's own address:
-            a tuple (host, port) or (host, port, flow info, scope id), or the bytes of a
-            unix socket's path or abstract name.
+            a tuple (host, port), with a flow label and a scope id where it has them, or
+            the bytes of a unix socket's path or abstract name.
         protocol: for a target that does not name one itself.
 
     Raises:
@@ -97,6 +97,8 @@ def parse(
     text = given.strip()
     if not text:
         raise TargetError(f"the target is empty: write {_FORMS}")
+    if any("\udc80" <= one <= "\udcff" for one in text):  # what Python makes of bytes
+        raise TargetError(f"{given!r}: a target is text in UTF-8")
     if not text.isprintable():
         raise TargetError(f"{given!r}: a target holds no control characters")
     scheme, colon, rest = text.partition(":")
@@ -211,7 +213,7 @@ def make_target(
 
 
 def _from_tuple(given: tuple[object, ...], protocol: Protocol) -> Request:
-    if len(given) not in (2, 4):
+    if len(given) not in (2, 3, 4):  # the third is the flow label
         raise TargetError(f"{given!r}: an address tuple is (host, port)")
     host, port = given[:2]
     if not isinstance(host, str):
