@@ -10,7 +10,7 @@ from bindcheck.examination import examine
 from bindcheck.lookup import literal, targets_of
 from bindcheck.model import PLAIN, Attempt, Options, Report, Target
 from bindcheck.observe import Observer
-from bindcheck.options import NAMED, check_options, fitting
+from bindcheck.options import NAMED, check_options, check_values, fitting
 from bindcheck.records import replace
 from bindcheck.target import ANY4, make_target, parse
 from bindcheck.words import Family, Protocol
@@ -121,6 +121,7 @@ def probe(
     elif isinstance(target, Target) and (attempt := native.probe_plain(target)):
         return attempt
     if isinstance(target, Target):
+        check_values(options)
         if target.family not in NAMED:
             return native.probe(target, options)
         from bindcheck.names import probe_name

@@ -29,12 +29,31 @@ def option_name(name: str) -> str:
     return _NAMES.get(name, name)
 
 
+def check_values(options: Options) -> None:
+    """Refuse what is no value of an option.
+
+    Raises:
+        TypeError, ValueError: names the option.
+    """
+    for name in _NAMES:
+        value = getattr(options, name)
+        if value not in (None, False, True):
+            raise TypeError(f"{name}: True, False or None, not {value!r}")
+    if options.device is not None and not isinstance(options.device, str):
+        raise TypeError(f"device: the name of an interface, not {options.device!r}")
+    if not isinstance(options.backlog, int):
+        raise TypeError(f"backlog: a number, not {options.backlog!r}")
+    if not -(2**31) <= options.backlog < 2**31:
+        raise ValueError(f"backlog: {options.backlog} has more than 32 bits")
+
+
 def check_options(options: Options, request: Request) -> None:
     """Refuse options that cannot mean anything here.
 
     Raises:
-        ValueError: names the option.
+        TypeError, ValueError: names the option.
     """
+    check_values(options)
     if options.exclusive is not None and SYSTEM != "win32":
         raise ValueError("exclusive: SO_EXCLUSIVEADDRUSE exists on Windows only")
     if options.reuse_port is not None and SYSTEM == "win32":

@@ -47,7 +47,12 @@ def sockets(
 
     Raises:
         BindcheckError: this system or kernel lists no such sockets.
+        TypeError, ValueError: the port or the protocol is none.
     """
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"port: a number, not {port!r}")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port: {port} is not between 0 and 65535")
     observer = Observer()
     snapshot = observer.look(Protocol(protocol), port, None)
     if not snapshot.listed:
