@@ -211,8 +211,9 @@ def _with_what_explains(
         snapshot = observer.with_owners(snapshot, rows)
         return observer.with_confinement(snapshot, target.family)
     # Also beside those that are seen: each that is in the way is to be named.
-    snapshot = observer.with_bound_sockets(snapshot, target.protocol, target.port)
-    snapshot = _with_owners(target, options, snapshot, observer)
+    more = observer.with_bound_sockets(snapshot, target.protocol, target.port)
+    if more is not snapshot:
+        snapshot = _with_owners(target, options, more, observer)
     if not overlapping(target, options, snapshot):
         snapshot = observer.with_confinement(snapshot, target.family)
         snapshot = observer.with_kept_ports(snapshot, target, options)

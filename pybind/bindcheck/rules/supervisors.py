@@ -76,12 +76,11 @@ def supervisor_name(name: str, command: tuple[str, ...]) -> str | None:
     """The supervisor that a command line is, also below an interpreter."""
     if name.startswith("PM2 ") or (command and command[0].startswith("PM2 ")):
         return "PM2"
-    words = [posixpath.basename(one) for one in command[:4]]
+    words = [posixpath.basename(one) for one in command[:1]]
     if words and words[0].startswith(_INTERPRETERS):
         # The script, or the module behind -m; no other arguments.
-        words = [one for one in words[1:] if not one.startswith("-")][:1]
-    else:
-        words = words[:1]
+        scripts = [one for one in command[1:4] if not one.startswith("-")]
+        words = [posixpath.basename(one) for one in scripts[:1]]
     for one in (*words, name):
         plain = one.split(":", 1)[0].removesuffix(".js").removesuffix(".py")
         if plain in _SUPERVISORS:
