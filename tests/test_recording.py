@@ -180,6 +180,21 @@ class TestCommand:
         assert done.stderr.count("\n") == 1
         assert part in done.stderr
 
+    def test_device_stays_open_to_others(self) -> None:
+        """Of root's /dev/null everything else depends; here a terminal of our own."""
+        ours, theirs = os.openpty()
+        name = os.ttyname(theirs)
+        os.fchmod(theirs, 0o666)
+        done = subprocess.run(
+            [sys.executable, "-m", "bindcheck", "--record", name, "127.0.0.1:0"],
+            stdout=subprocess.DEVNULL,
+            check=False,
+        )
+        mode = os.fstat(theirs).st_mode
+        os.close(ours)
+        os.close(theirs)
+        assert (done.returncode, stat.S_IMODE(mode)) == (0, 0o666)
+
     def test_file_that_was_open_to_others_is_not_any_more(self, tmp_path: Path) -> None:
         (tmp_path / "seen").write_text("before")
         (tmp_path / "seen").chmod(0o644)

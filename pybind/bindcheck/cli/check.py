@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import time
 
@@ -67,8 +68,9 @@ def _open(path: str) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
     try:
         file = os.open(path, flags, 0o600)
-        if hasattr(os, "fchmod"):
-            os.fchmod(file, 0o600)  # one that was there may be open to others
+        # One that was there may be open to others; a device is for all, /dev/null too.
+        if hasattr(os, "fchmod") and stat.S_ISREG(os.fstat(file).st_mode):
+            os.fchmod(file, 0o600)
     except OSError as error:
         raise UsageError(f"--record: {path}: {error.strerror}") from None
     return file
