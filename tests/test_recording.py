@@ -188,6 +188,7 @@ class TestCommand:
         done = subprocess.run(
             [sys.executable, "-m", "bindcheck", "--record", name, "127.0.0.1:0"],
             stdout=subprocess.DEVNULL,
+            timeout=60,  # nobody reads the terminal
             check=False,
         )
         mode = os.fstat(theirs).st_mode

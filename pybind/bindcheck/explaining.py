@@ -58,7 +58,8 @@ def explain(
         A report; `reported` is what your program was told.
 
     Raises:
-        ValueError: the number, name or target is none.
+        ValueError: the number, name or target is none; or the socket that was to be bound
+            has an address already, which is then named.
         BindcheckError: bindcheck itself cannot work, or was not done in time.
     """
     from bindcheck.own_failure import diagnose_failure
