@@ -7,8 +7,8 @@
  * By kcmp(2), once a descriptor of each wanted socket is known: whether another one is
  * the same open file, for a third of what /proc costs. (A socket has one open file,
  * however many descriptors.) A match is looked at through /proc all the same. That
- * nothing matches holds while the known descriptor is that socket, which is asked after
- * each table: where it is not, the walk begins anew without comparing.
+ * nothing matches holds while the known descriptor is that socket, which is asked when
+ * all is looked at: where it is not, the walk begins anew without comparing.
  */
 #include "../internal.h"
 #include "linux.h"
@@ -108,13 +108,14 @@ void bc__remember(bc__scan *scan, const bc__descriptor *descriptor)
 static int can_compare(const bc__scan *scan)
 {
     return scan->known != NULL && scan->inode_count > 0 &&
-           !atomic_load(&scan->known->lost) &&
            atomic_load(&scan->known->count) == scan->inode_count;
 }
 
-/* Whether what was compared with is what it was. */
-static void check_known(const bc__scan *scan)
+int bc__is_known_lost(const bc__scan *scan)
 {
+    if (!can_compare(scan)) {
+        return 0; /* nothing was compared */
+    }
     for (size_t i = 0; i < scan->inode_count; i++) {
         const bc__descriptor *one = &scan->known->descriptors[i];
         uint64_t inode = 0;
@@ -126,9 +127,10 @@ static void check_known(const bc__scan *scan)
                            (int)one->tid, (int)one->fd);
         }
         if (bc__socket_at(scan->proc, path, &inode) != 1 || inode != one->inode) {
-            atomic_store(&scan->known->lost, 1);
+            return 1;
         }
     }
+    return 0;
 }
 
 /* A server mostly makes the socket that it listens on before it opens much else, or
@@ -184,20 +186,6 @@ static int report(table *of, int32_t fd, uint64_t inode)
     return of->scan->found(of->scan, &found);
 }
 
-/* Look at one descriptor through /proc. Returns 0, or -1 when it may not be read. */
-static int look_at(table *of, const char *name)
-{
-    uint64_t inode = 0;
-    int is_socket = bc__socket_at(of->handle, name, &inode);
-    if (is_socket < 0) {
-        return bc__hides_something(of->scan, errno) ? -1 : 0; /* 0: closed meanwhile */
-    }
-    if (is_socket != 0 && bc__is_wanted(of->scan, inode)) {
-        return report(of, (int32_t)strtol(name, NULL, 10), inode);
-    }
-    return 0;
-}
-
 /* 1 when a descriptor is one that is known, 0 when it is another one, else -1 with
  * errno: EBADF where there is none of that number. */
 static int compare(const table *of, int32_t fd)
@@ -209,6 +197,20 @@ static int compare(const table *of, int32_t fd)
         if (order <= 0) {
             return order == 0 ? 1 : -1;
         }
+    }
+    return 0;
+}
+
+/* Look at one descriptor through /proc. Returns 0, or -1 when it may not be read. */
+static int look_at(table *of, const char *name)
+{
+    uint64_t inode = 0;
+    int is_socket = bc__socket_at(of->handle, name, &inode);
+    if (is_socket < 0) {
+        return bc__hides_something(of->scan, errno) ? -1 : 0; /* 0: closed meanwhile */
+    }
+    if (is_socket != 0 && bc__is_wanted(of->scan, inode)) {
+        return report(of, (int32_t)strtol(name, NULL, 10), inode);
     }
     return 0;
 }
@@ -238,7 +240,6 @@ static int32_t compare_low(table *of)
             break;
         }
     }
-    check_known(of->scan);
     return fd;
 }
 
@@ -247,6 +248,7 @@ static int32_t compare_low(table *of)
 static int look_from(table *of, int32_t first)
 {
     _Alignas(8) char listing[LISTING_BYTES];
+    const int compares = can_compare(of->scan);
     size_t room = of->size > MANY ? FEW_BYTES : sizeof listing;
     long length;
     /* An entry's place is its number and two (fs/proc/fd.c, proc_readfd_common). */
@@ -264,7 +266,11 @@ static int look_from(table *of, int32_t first)
                 return -1;
             }
             at += bytes;
-            if (name[0] != '.' && look_at(of, name) != 0) {
+            if (name[0] == '.' ||
+                (compares && compare(of, (int32_t)strtol(name, NULL, 10)) == 0)) {
+                continue;
+            }
+            if (look_at(of, name) != 0) {
                 return -1;
             }
         }
