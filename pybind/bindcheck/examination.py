@@ -14,7 +14,14 @@ from bindcheck.model import Attempt, Examination, Notice
 from bindcheck.options import NAMED, check_options, fitting
 from bindcheck.records import replace
 from bindcheck.rules.decide import is_taken
-from bindcheck.rules.holders import blockers, kind_of, meeting, overlapping
+from bindcheck.rules.holders import (
+    blockers,
+    in_the_way,
+    kind_of,
+    meeting,
+    neighbourhood,
+    overlapping,
+)
 from bindcheck.rules.refusals import repaired
 from bindcheck.rules.resources import range_rows
 from bindcheck.target import ANY4, ANY6, make_target
@@ -25,7 +32,7 @@ TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bindcheck.model import Blocker, Options, Snapshot, Target, Trial
+    from bindcheck.model import Blocker, Options, Snapshot, Socket, Target, Trial
     from bindcheck.observe import Observer
     from bindcheck.target import Request
 
@@ -281,17 +288,19 @@ def _is_settled(
     target: Target, options: Options, snapshot: Snapshot, observer: Observer
 ) -> bool:
     """Whether the rows explain the failure and are still there."""
-    found = blockers(target, options, snapshot, failed=True)
-    if not found:
+    rows = in_the_way(neighbourhood(target, options, snapshot), failed=True)
+    if not rows:
         return False
-    fleeting = [
-        one
-        for one in found
-        if one.kind is Kind.BOUND or (one.socket.inode and not one.owner.processes)
-    ]
-    if len(fleeting) < len(found):
+    if not all(_is_fleeting(row.socket) for row, _ in rows):
         return True
-    return _still_there(fleeting, target, options, observer)
+    found = blockers(target, options, snapshot, failed=True)
+    return _still_there(found, target, options, observer)
+
+
+def _is_fleeting(row: Socket) -> bool:
+    """Whether it may be one of those that are gone a moment later."""
+    without_owner = row.inode != 0 and not row.owner.processes
+    return kind_of(row) is Kind.BOUND or without_owner
 
 
 def _still_there(

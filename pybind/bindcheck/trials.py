@@ -44,19 +44,16 @@ def attempt_harmlessly(target: Target, options: Options, snapshot: Snapshot) -> 
         from bindcheck.trials_elsewhere import attempt_elsewhere
 
         return attempt_elsewhere(target, options, snapshot)
-    rows = overlapping(target, options, snapshot)
-    if not rows or target.port == 0:
-        return native.probe(target, options)
     if could_take_datagrams(target, options):
-        return _stand_in(target, options, snapshot, rows)
-    if target.protocol.type is SocketType.DATAGRAM:
-        return native.probe(target, options)
-    if not options.listen:
-        return native.probe(target, options)
-    # A bind alone takes no connection; if it coexists, listen() would too (a listening
-    # holder shares with nobody but SO_REUSEPORT twins), and is not called.
-    bound = native.probe(target, replace(options, listen=False))
-    return replace(bound, options=options, native=not bound.ok)
+        rows = overlapping(target, options, snapshot)
+        if rows:
+            return _stand_in(target, options, snapshot, rows)
+    elif options.listen and overlapping(target, options, snapshot):
+        # A bind alone takes no connection; if it coexists, listen() would too (a
+        # listening holder shares with nobody but SO_REUSEPORT twins), and is not called.
+        bound = native.probe(target, replace(options, listen=False))
+        return replace(bound, options=options, native=not bound.ok)
+    return native.probe(target, options)
 
 
 def could_take_datagrams(target: Target, options: Options) -> bool:

@@ -11,8 +11,7 @@ from __future__ import annotations
 from bindcheck import native
 from bindcheck.model import Attempt, Options, Trial
 from bindcheck.records import replace
-from bindcheck.rules.coexistence import Neighbourhood
-from bindcheck.rules.holders import asker, kind_of, overlapping
+from bindcheck.rules.holders import kind_of, neighbourhood, overlapping
 from bindcheck.rules.permission import is_privileged
 from bindcheck.rules.windows import IN_USE, REFUSED, heard_of
 from bindcheck.target import ANY4, make_target
@@ -36,7 +35,7 @@ def attempt_elsewhere(target: Target, options: Options, snapshot: Snapshot) -> A
     receiving = [row for row in rows if kind_of(row.socket) in _RECEIVING]
     if not receiving or target.port == 0:
         return native.probe(target, options)
-    beside = Neighbourhood(target, options, snapshot, asker(target, options, snapshot))
+    beside = neighbourhood(target, options, snapshot)
     answers = {beside.conflicts(row.socket) for row in rows}
     if Blocks.YES in answers and not _may_take_datagrams(target, options, snapshot):
         # It fails; should the rules be wrong, nothing is lost without listen().
@@ -100,8 +99,7 @@ def _inferred(
     heard = heard_of(attempt, trials)
     if not heard:
         return attempt
-    who = asker(target, options, snapshot)
-    beside = Neighbourhood(target, options, snapshot, who, heard)
+    beside = neighbourhood(target, options, snapshot, heard)
     answers = {answer for row in rows for answer in beside.answers(row.socket)}
     if len(answers) != 1:
         return attempt

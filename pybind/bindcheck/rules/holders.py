@@ -108,6 +108,38 @@ def overlapping(
     return tuple(found)
 
 
+def neighbourhood(
+    target: Target,
+    options: Options,
+    snapshot: Snapshot,
+    heard: tuple[tuple[bytes, Heard], ...] = (),
+) -> Neighbourhood:
+    """The new socket beside those that are there."""
+    who = asker(target, options, snapshot)
+    return Neighbourhood(target, options, snapshot, who, heard)
+
+
+def in_the_way(
+    beside: Neighbourhood, *, failed: bool
+) -> list[tuple[Overlapping, Blocks]]:
+    """Find the rows that do not share, or may not; `failed` as blockers() has it."""
+    target, who = beside.target, beside.asker
+    met = [
+        (row, beside.conflicts(row.socket))
+        for row in overlapping(target, beside.options, beside.snapshot)
+    ]
+    # udp_lib_lport_inuse stops at the first holder that shares by SO_REUSEPORT: whether
+    # that stands before one which does not only the kernel knows.
+    twin = target.protocol.type is SocketType.DATAGRAM and who.reuse_port
+    twin = twin and any(row.socket.reuse_port and blocks is None for row, blocks in met)
+    sure = failed or not twin
+    return [
+        (row, blocks if row.collision.certain and sure else Blocks.POSSIBLY)
+        for row, blocks in met
+        if blocks is not None
+    ]
+
+
 def blockers(
     target: Target,
     options: Options,
@@ -121,22 +153,8 @@ def blockers(
     `failed` tells that the system was asked and said "in use": where a single group
     could explain that, it does. `heard` is what Windows told to binds.
     """
-    who = asker(target, options, snapshot)
-    beside = Neighbourhood(target, options, snapshot, who, heard)
-    met = [
-        (row, beside.conflicts(row.socket))
-        for row in overlapping(target, options, snapshot)
-    ]
-    # udp_lib_lport_inuse stops at the first holder that shares by SO_REUSEPORT: whether
-    # that stands before one which does not only the kernel knows.
-    twin = target.protocol.type is SocketType.DATAGRAM and who.reuse_port
-    twin = twin and any(row.socket.reuse_port and blocks is None for row, blocks in met)
-    sure = failed or not twin
-    rows = [
-        (row, blocks if row.collision.certain and sure else Blocks.POSSIBLY)
-        for row, blocks in met
-        if blocks is not None
-    ]
+    beside = neighbourhood(target, options, snapshot, heard)
+    rows = in_the_way(beside, failed=failed)
     neighbours = Neighbours.of(snapshot.sockets)
     groups: dict[tuple[object, ...], list[tuple[Overlapping, Blocks]]] = {}
     for row, blocks in rows:
