@@ -24,7 +24,7 @@
 /* cffi: begin */
 
 /* Raised by one whenever anything below changes its meaning or layout. */
-#define BC_ABI 7
+#define BC_ABI 8
 
 /* More than any system takes as the name of a socket (Linux 108, macOS 104). */
 #define BC_NAME_BYTES 256
@@ -333,6 +333,9 @@ typedef struct {
     uint32_t command_offset, command_length; /* arguments, each NUL-ended */
     uint32_t folder_offset, folder_length;   /* working directory */
     uint32_t cgroup_offset, cgroup_length;   /* the text of /proc/PID/cgroup */
+    /* Those of its variables that tell who started it, each NUL-ended "NAME=VALUE":
+     * LISTEN_PID and LISTEN_FDS, supervisord's, PM2's. Linux. */
+    uint32_t environment_offset, environment_length;
     uint32_t
         holders;   /* descriptors of it that were found; Linux: of more than
                     * BC_MOST_DETAILED the rest has no options, close_on_exec, waits */
@@ -354,8 +357,9 @@ typedef struct {
     uint8_t available;   /* 0: there is no process table to read */
     uint8_t
         exhausted; /* 1: some could not be read for want of descriptors of our own */
-    uint8_t brief; /* set by the caller; 1: leave out command line and executable,
-                    * for whose memory lock or filesystem a reader may wait */
+    uint8_t
+        brief;         /* set by the caller; 1: leave out command line, environment and
+                        * executable, for whose memory lock or filesystem a reader may wait */
     uint8_t ancestors; /* set by the caller. Linux: at most so many processes above each
                         * holder are described too, as by bc_read_ancestors and each
                         * once; pid 1 as a parent alone */
@@ -369,6 +373,27 @@ typedef struct {
  * BC_E_TRUNCATED with the counts needed. */
 BC_API int bc_find_owners(const uint64_t *inodes, size_t inode_count,
                           bc_owners *owners);
+
+/* bc_find_owners() in a thread of its own, because it may wait for ever: for a process
+ * that has its memory locked. */
+typedef struct bc_search bc_search;
+
+/* Begin to look for these inodes (ascending order), with so many ancestors as bc_owners
+ * has it. NULL where there is no thread or memory to be had, or no process table. */
+BC_API bc_search *bc_begin_search(const uint64_t *inodes, size_t inode_count,
+                                  uint8_t ancestors);
+
+/* Wait for the end of a search, so many milliseconds at most. Returns BC_OK,
+ * BC_E_SYSTEM when the time is over, or BC_E_TRUNCATED when there was no memory for
+ * what was found.
+ */
+BC_API int bc_wait_for_search(bc_search *search, uint32_t milliseconds);
+
+/* What was found, after BC_OK; it belongs to the search. */
+BC_API const bc_owners *bc_search_owners(const bc_search *search);
+
+/* The caller does no more with it: it is freed now, or at its end. */
+BC_API void bc_leave_search(bc_search *search);
 
 /* One process as bc_find_owners would describe it: one element in owners->processes.
  * Returns BC_E_SYSTEM when there is none with that pid. */
@@ -606,6 +631,6 @@ _Static_assert(sizeof(bc_socket) == 112, "bc_socket has no holes");
 _Static_assert(sizeof(bc_port_range) == 8, "bc_port_range has no holes");
 _Static_assert(sizeof(bc_holder) == 48, "bc_holder has no holes");
 _Static_assert(sizeof(bc_tunnel) == 40, "bc_tunnel has no holes");
-_Static_assert(sizeof(bc_process) == 104, "bc_process has no holes");
+_Static_assert(sizeof(bc_process) == 112, "bc_process has no holes");
 
 #endif

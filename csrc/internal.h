@@ -11,6 +11,8 @@
  *   unix.c       bc_list_unix_sockets
  *   owners.c     bc_find_owners, bc_read_process, bc_read_own_program,
  *                bc_read_ancestors
+ *   search.c     bc_begin_search, bc_wait_for_search, bc_search_owners,
+ *                bc_leave_search
  *   facts.c      bc_read_facts
  *   confinement.c  bc_read_confinement
  *   addresses.c  bc_list_addresses, bc_interface_index

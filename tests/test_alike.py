@@ -19,11 +19,12 @@ from bindcheck.observe import Observer
 from bindcheck.records import replace
 from bindcheck.words import OwnerKind, Protocol
 from tests.support import NOBODY, Holder, in_child, needs, seccomp
+from tests.support.searches import answer_with
 from tests.test_command import Answer, as_nobody, here
 from tests.test_list import socket_row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from bindcheck.model import Snapshot
 
@@ -236,11 +237,11 @@ class TestWhatChangesMeanwhile:
                 client.close()
             real = native.find_owners
 
-            def find(*arguments: Any, **how: Any) -> native.Scan:
+            def find(inodes: Sequence[int]) -> native.Scan:
                 holder.run("if 'main' in kept: kept.pop('main').close()")
-                return real(*arguments, **how)
+                return real(inodes)
 
-            monkeypatch.setattr(native, "find_owners", find)
+            answer_with(monkeypatch, find)
             answer = here("list", *option.replace("PORT", str(port)).split())
         assert answer.status == 0
         assert "listener" not in answer.out

@@ -117,7 +117,7 @@ class TestCompiledModule:
             ("bc_probe_request", 56),
             ("bc_socket", 112),
             ("bc_holder", 48),
-            ("bc_process", 104),
+            ("bc_process", 112),
             ("bc_tunnel", 40),
         ],
     )

@@ -11,7 +11,7 @@ from tests.support.preloaded import COMPILER, preload, run_preloaded
 pytestmark = [needs("socket tables", COMPILER), pytest.mark.usefixtures("network")]
 
 # More than the calls of each; of fdopendir there is one for each process.
-MOST = 8
+MOST = 16
 
 
 def asked(call: str, number: int, arguments: list[str], *, rest: bool = False) -> Asked:

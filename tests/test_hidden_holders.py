@@ -30,6 +30,7 @@ from tests.support.namespaces import (
     with_proc,
 )
 from tests.support.rings import RING
+from tests.support.searches import answer_with
 
 if TYPE_CHECKING:
     from bindcheck.model import Blocker, Diagnosis, Process
@@ -398,9 +399,7 @@ def test_kernel_that_does_not_list_its_devices(
 ) -> None:
     """It may have a socket that no process has: that is said, and nothing claimed."""
     real = native.find_owners
-    monkeypatch.setattr(
-        native, "find_owners", lambda *a, **k: replace(real(*a, **k), unreadable=0)
-    )
+    answer_with(monkeypatch, lambda inodes: replace(real(inodes), unreadable=0))
     port = holder.bind(listen=True)
     send_away(holder)
     assert blocker_of(diagnose(port)).owner.kind is OwnerKind.IN_TRANSIT

@@ -38,12 +38,13 @@ from bindcheck.words import (
 )
 from tests.support import NOBODY, Holder, needs
 from tests.support.namespaces import in_pid_namespace
+from tests.support.searches import answer_with
 from tests.support.simulated import Held, Program, Simulated
 from tests.test_command import ESCAPE, Answer, as_nobody, command, here, in_terminal
 from tests.test_old_kernel import blind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 pytestmark = pytest.mark.usefixtures("network")
 linux = needs("socket tables")
@@ -584,11 +585,11 @@ class TestTables:
         port = holder.bind(listen=True)
         real = native.find_owners
 
-        def find_owners(inodes: list[int], **_: bool) -> native.Scan:
+        def find(inodes: Sequence[int]) -> native.Scan:
             holder.run("'main' in kept and kept.pop('main').close()")
             return real(inodes)
 
-        monkeypatch.setattr(native, "find_owners", find_owners)
+        answer_with(monkeypatch, find)
         shown = {row["PORT"] for row in table()}
         assert str(kept) in shown
         assert str(port) not in shown

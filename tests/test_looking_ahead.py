@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import threading
@@ -11,16 +12,16 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 import bindcheck
-from bindcheck import holder_search, native, patience
+from bindcheck import holder_search, native
 from bindcheck.observe import Observer
 from bindcheck.records import replace
+from bindcheck.walks import one_at_a_time
 from bindcheck.words import Kind, Protocol
-from tests.support import Holder, needs
+from tests.support import NOBODY, Holder, as_user, needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bindcheck.holder_search import Found
     from bindcheck.model import Facts
 
 pytestmark = [needs("socket tables"), pytest.mark.usefixtures("network")]
@@ -40,13 +41,13 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 def searches(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
     """The inodes of every search for holders."""
     made: list[set[int]] = []
-    real = native.find_owners
+    real = native.begin_search
 
-    def seen(inodes: Sequence[int], *, brief: bool = False) -> native.Scan:
+    def seen(inodes: Sequence[int], seconds: float) -> native.Search | None:
         made.append(set(inodes))
-        return real(inodes, brief=brief)
+        return real(inodes, seconds)
 
-    monkeypatch.setattr(native, "find_owners", seen)
+    monkeypatch.setattr(native, "begin_search", seen)
     return made
 
 
@@ -88,21 +89,26 @@ def test_its_connections_are_looked_for_with_it(
 
 
 @pytest.fixture
-def answers(monkeypatch: pytest.MonkeyPatch) -> list[Found]:
+def answers(monkeypatch: pytest.MonkeyPatch) -> list[native.Scan]:
     """What was begun ahead and waited for."""
-    given: list[Found] = []
-    real = patience.begin
+    given: list[native.Scan] = []
+    ahead: list[native.Search] = []
+    begin, wait = native.begin_search, native.Search.wait
 
-    def begin(call: Callable[[], Found]) -> Callable[[float], Found]:
-        wait = real(call)
+    def begun(inodes: Sequence[int], seconds: float) -> native.Search | None:
+        search = begin(inodes, seconds)
+        if search is not None and not seconds:
+            ahead.append(search)
+        return search
 
-        def then(seconds: float) -> Found:
-            given.append(wait(seconds))
-            return given[-1]
+    def waited(search: native.Search, seconds: float) -> native.Scan:
+        scan = wait(search, seconds)
+        if search in ahead:
+            given.append(scan)
+        return scan
 
-        return then
-
-    monkeypatch.setattr(holder_search, "begin", begin)
+    monkeypatch.setattr(native, "begin_search", begun)
+    monkeypatch.setattr(native.Search, "wait", waited)
     return given
 
 
@@ -114,17 +120,16 @@ def look_ahead(port: int) -> Observer:
 
 @begins
 def test_what_nobody_asked_for_is_waited_for(
-    holder: Holder, answers: list[Found]
+    holder: Holder, answers: list[native.Scan]
 ) -> None:
     """It may have borrowed the listener."""
     look_ahead(holder.bind(listen=True)).settle()
-    scans = [one.scan for one in answers]
-    assert [[one.pid for one in scan.processes] for scan in scans] == [[holder.pid]]
+    assert [[one.pid for one in scan.processes] for scan in answers] == [[holder.pid]]
 
 
 @begins
 def test_it_is_waited_for_where_all_else_fails(
-    holder: Holder, answers: list[Found], monkeypatch: pytest.MonkeyPatch
+    holder: Holder, answers: list[native.Scan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> NoReturn:
         raise NotADirectoryError
@@ -140,11 +145,12 @@ def test_it_is_waited_for_where_all_else_fails(
 def test_its_failure_is_nobodys_where_nobody_asked(
     holder: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object, **__: object) -> NoReturn:
+    def fail(search: native.Search, _: float) -> NoReturn:
+        search.leave()
         raise MemoryError
 
     port = holder.bind(listen=True)
-    monkeypatch.setattr(native, "find_owners", fail)
+    monkeypatch.setattr(native.Search, "wait", fail)
     look_ahead(port).settle()
     with pytest.raises(MemoryError):
         bindcheck.diagnose((HOST, port))
@@ -167,7 +173,7 @@ def test_others_on_the_port_are_not_looked_for(
 )
 def test_where_it_is_of_no_use_nothing_is_begun(
     holder: Holder,
-    answers: list[Found],
+    answers: list[native.Scan],
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     value: int,
@@ -179,20 +185,78 @@ def test_where_it_is_of_no_use_nothing_is_begun(
     assert answers == []
 
 
-def test_without_a_thread_nothing_is_begun(
-    holder: Holder, searches: list[set[int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@needs("root")
+def test_without_a_thread_nothing_is_begun(make_holder: Callable[..., Holder]) -> None:
     """Least of all by the one that asks, who could wait for ever."""
-
-    def fail(*_: object) -> NoReturn:
-        raise RuntimeError
-
+    holder = make_holder(uid=NOBODY)
     port = holder.bind(listen=True)
-    monkeypatch.setattr(patience, "start_new_thread", fail)
-    look_ahead(port).settle()
-    assert searches == []
-    (found,) = bindcheck.diagnose((HOST, port))
-    assert pids(found, Kind.LISTENER) == {holder.pid}
+
+    def diagnosed() -> tuple[bool, set[int]]:
+        resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+        begun = native.begin_search([holder.inode()], 0)
+        look_ahead(port).settle()
+        (found,) = bindcheck.diagnose((HOST, port))
+        return begun is None, pids(found, Kind.LISTENER)
+
+    assert as_user(NOBODY, diagnosed) == (True, {holder.pid})
+
+
+def test_nothing_is_begun_while_another_thread_walks(
+    holder: Holder, answers: list[native.Scan]
+) -> None:
+    port = holder.bind(listen=True)
+    taken, go_on = threading.Event(), threading.Event()
+
+    def walk() -> None:
+        with one_at_a_time():
+            taken.set()
+            go_on.wait(_SECONDS)
+
+    thread = threading.Thread(target=walk)
+    thread.start()
+    assert taken.wait(_SECONDS)
+    observer = look_ahead(port)
+    go_on.set()
+    thread.join()
+    observer.settle()
+    assert answers == []
+
+
+def test_search_that_is_left_frees_itself(holder: Holder) -> None:
+    holder.bind(listen=True)
+    for _ in range(100):
+        search = native.begin_search([holder.inode()], 0)
+        assert search is not None
+        search.leave()
+    (process,) = native.find_owners([holder.inode()]).processes
+    assert process.pid == holder.pid
+
+
+def test_search_finds_what_the_walk_finds(make_holder: Callable[..., Holder]) -> None:
+    """Also where it is more than there was room for: each grows in its own way."""
+    holders = [make_holder() for _ in range(3)]
+    for one in holders:
+        one.run(
+            "kept['many'] = [socket.create_server(('127.0.0.1', 0)) for _ in range(200)]"
+        )
+    inodes = [
+        inode
+        for one in holders
+        for inode in one.run(
+            "result = [os.fstat(one.fileno()).st_ino for one in kept['many']]"
+        )
+    ]
+    search = native.begin_search(inodes[:1] + inodes[200:201], 0)
+    assert search is not None
+    two = search.wait(_SECONDS)
+    search = native.begin_search(inodes, 0)
+    assert search is not None
+    scan, walked = search.wait(_SECONDS), native.find_owners(inodes)
+    assert {one.pid for one in two.processes} == {one.pid for one in holders[:2]}
+    assert sorted(one.inode for one in scan.holders) == sorted(inodes)
+    assert set(scan.holders) == set(walked.holders)
+    assert {one.pid for one in scan.processes} == {one.pid for one in walked.processes}
+    assert {one.pid for one in scan.ancestors} == {one.pid for one in walked.ancestors}
 
 
 def test_fork_while_another_thread_looks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -531,6 +531,33 @@ class TestSocketActivation:
             server.kill()
             server.communicate()
 
+    @needs("socket tables")
+    @pytest.mark.parametrize("padding", [0, 40_000])
+    def test_variables_that_tell_are_read(self, padding: int) -> None:
+        """No others, and none in part; also of a long environment."""
+        told = {
+            "LISTEN_FDS": "1",
+            "pm_id": "7\n",
+            "SUPERVISOR_PROCESS_NAME": "w" * 2048,
+        }
+        others = {"PADDING": "x" * padding, "LISTEN_FDNAMES": "web", "LISTEN": "1"}
+        program = (
+            "import socket\n"
+            "with socket.create_server(('127.0.0.1', 0)) as server:\n"
+            "    print(server.getsockname()[1], flush=True)\n"
+            "    input()"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-S", "-c", program],
+            env={**os.environ, **others, **told},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as server:
+            assert server.stdout is not None
+            (process,) = owner_in(diagnose(int(server.stdout.readline()))).processes
+            server.communicate(b"\n")
+        assert dict(process.environment) == {"LISTEN_FDS": "1", "pm_id": "7\n"}
+
     def test_unit_is_stopped_not_the_service(self) -> None:
         """pid 1 and its service, as systemd shares a socket; both are root's."""
         manager = replace(PROCESS, pid=1, name="systemd", command=("/sbin/init",))

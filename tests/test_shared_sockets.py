@@ -19,6 +19,7 @@ from bindcheck import native
 from bindcheck.borrowers import without_borrowers
 from bindcheck.records import replace
 from tests.support import Holder, needs
+from tests.support.searches import answer_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -178,13 +179,13 @@ def test_who_borrowed_it_for_a_moment_is_not_named(
     )
     real = native.find_owners
 
-    def then_it_is_given_back(inodes: Sequence[int], **_: bool) -> native.Scan:
+    def then_it_is_given_back(inodes: Sequence[int]) -> native.Scan:
         scan = real(inodes)
         assert {one.pid for one in scan.holders} == {owner.pid, borrower.pid}
         borrower.run("os.close(kept['borrowed'])")
         return scan
 
-    monkeypatch.setattr(native, "find_owners", then_it_is_given_back)
+    answer_with(monkeypatch, then_it_is_given_back)
     (found,) = bindcheck.diagnose(("127.0.0.1", port))
     (blocker,) = found.blockers
     assert [one.pid for one in blocker.owner.processes] == [owner.pid]

@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { PROCESS_TEXT = 4 * 4096 }; /* name, command line, folder and cgroup */
+enum { PROCESS_TEXT = 4 * 4096 }; /* name, command line, folder, variables, cgroup */
 
 static int32_t read_option(int handle, int level, int option)
 {
@@ -66,6 +66,7 @@ static void append_process(bc_owners *owners, const bc_owners *read)
     one.command_offset += before;
     one.folder_offset += before;
     one.cgroup_offset += before;
+    one.environment_offset += before;
     if (owners->text_count + read->text_count <= owners->text_capacity) {
         memcpy(owners->text + owners->text_count, read->text, read->text_count);
     }

@@ -21,6 +21,8 @@
 #include <unistd.h>
 
 enum { COMMAND_BYTES = 4096, SMALL_FILE = 4096 };
+/* Of an environment: what is read first, of a longer one, and what is kept. */
+enum { SMALL_ENVIRONMENT = 16384, MOST_ENVIRONMENT = 1 << 20, KEPT_ENVIRONMENT = 2048 };
 
 #ifndef AT_STATX_DONT_SYNC
 #define AT_STATX_DONT_SYNC 0x4000 /* linux/fcntl.h, Linux 4.11 */
@@ -73,6 +75,58 @@ static void add_command(bc_owners *owners, int process, bc_process *out)
     }
     add_text(owners, bytes, length > 0 ? (size_t)length : 0, &out->command_offset,
              &out->command_length);
+}
+
+static int is_telling(const char *variable)
+{
+    /* systemd's (sd_listen_fds(3)), supervisord's, PM2's */
+    static const char *const NAMES[] = {
+        "LISTEN_PID=", "LISTEN_FDS=", "SUPERVISOR_PROCESS_NAME=",
+        "SUPERVISOR_GROUP_NAME=", "pm_id="};
+    for (size_t i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++) {
+        if (strncmp(variable, NAMES[i], strlen(NAMES[i])) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Of the variables those that tell who started it, never others. `text` ends with a
+ * NUL. */
+static void keep_telling(bc_owners *owners, const char *text, size_t length,
+                         bc_process *out)
+{
+    char kept[KEPT_ENVIRONMENT];
+    size_t count = 0;
+    for (size_t at = 0, size; at < length; at += size) {
+        size = strlen(text + at) + 1;
+        if (is_telling(text + at) && size <= sizeof kept - count) {
+            memcpy(kept + count, text + at, size);
+            count += size;
+        }
+    }
+    add_text(owners, kept, count, &out->environment_offset, &out->environment_length);
+}
+
+static void add_environment(bc_owners *owners, int process, bc_process *out)
+{
+    char small[SMALL_ENVIRONMENT];
+    char *text = small;
+    ssize_t length = bc__read_file(process, "environ", small, sizeof small - 1);
+    if (length == (ssize_t)sizeof small - 1) {
+        text = calloc(MOST_ENVIRONMENT, 1);
+        if (text == NULL) {
+            return;
+        }
+        length = bc__read_file(process, "environ", text, MOST_ENVIRONMENT - 1);
+    }
+    if (length > 0) {
+        text[length] = '\0';
+        keep_telling(owners, text, (size_t)length, out);
+    }
+    if (text != small) {
+        free(text);
+    }
 }
 
 /* The numbers of a line of /proc/PID/status; line ends in the program's name are
@@ -175,6 +229,9 @@ static void describe(bc_owners *owners, int process, bc_process *out)
     struct stat file;
 
     describe_program(owners, process, out);
+    if (!owners->brief) {
+        add_environment(owners, process, out);
+    }
     add_file(owners, process, "cgroup", &out->cgroup_offset, &out->cgroup_length);
     read_status(process, out);
     if (fstatat(process, "ns/pid", &file, 0) == 0) {

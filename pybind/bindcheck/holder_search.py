@@ -1,21 +1,20 @@
 """Who has descriptors of sockets; looked for within a time.
 
-To read a command line may take for ever: as long as somebody has the process's memory
-locked, for a file whose server does not answer. So it is done in a thread of its own,
-and once one was left alone, without command lines.
+To read the command line or the environment of a process may take for ever: as long as
+somebody has its memory locked, for a file whose server does not answer. So it is done in
+a thread of its own, and once one was left alone, without these.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from functools import partial
+import time
 
 from bindcheck import native
 from bindcheck.borrowers import without_borrowers
 from bindcheck.machine import SYSTEM
-from bindcheck.patience import UnansweredError, begin, in_time
-from bindcheck.processes import read_environment
+from bindcheck.patience import UnansweredError
 from bindcheck.records import record
 from bindcheck.walks import leave_alone
 from bindcheck.words import System
@@ -43,13 +42,12 @@ class Found:
 
     scan: native.Scan
     processes: Mapping[int, native.ProcessFacts]
-    environments: Mapping[int, tuple[tuple[str, str], ...]]
 
 
 @record(frozen=True, slots=True, kw_only=True)
 class _Begun:
     inodes: AbstractSet[int]
-    wait: Callable[[float], Found]
+    search: native.Search
 
 
 class HolderSearch:
@@ -71,54 +69,61 @@ class HolderSearch:
             return
         rows = native.list_listeners(port)
         inodes = {one.inode for one in rows if is_wanted(one)} - {0}
-        if inodes:
-            try:
-                wait = begin(partial(self._find, inodes))
-            except RuntimeError:
-                return  # no thread is to be had
-            self._begun = _Begun(inodes=inodes, wait=wait)
+        if not inodes:
+            return
+        try:
+            search = native.begin_search(sorted(inodes), 0)
+        except UnansweredError:
+            return  # another thread walks
+        if search is not None:
+            self._begun = _Begun(inodes=inodes, search=search)
 
     def end(self, seconds: float = _SHORT_PATIENCE_SECONDS) -> None:
         """Wait for what was begun and not asked for: it may have borrowed a descriptor."""
         begun, self._begun = self._begun, None
         if begun is None:
             return
-        try:
-            begun.wait(seconds)
-        except UnansweredError:
-            leave_alone()
-        except Exception:  # noqa: BLE001, S110 - nobody needs the answer
-            pass
+        try:  # noqa: SIM105 - contextlib costs more than all the rest at every start
+            begun.search.wait(seconds)
+        except (UnansweredError, MemoryError):
+            pass  # nobody needs the answer
 
     def find(self, inodes: AbstractSet[int]) -> Found:
         """Look who has the sockets with these inodes."""
-        begun = self._begun
-        if begun is not None and begun.inodes == inodes:
-            self._begun, wait = None, begun.wait
-        else:
-            self.end(PATIENCE_SECONDS)  # two at once would see what both have borrowed
-            wait = partial(in_time, partial(self._find, inodes))
         if SYSTEM == System.LINUX and not self.brief:
             try:
-                return wait(PATIENCE_SECONDS)
+                return _found(self._in_time(inodes))
+            except UnansweredError:
+                self.brief = True
+        return _found(native.find_owners(sorted(inodes), brief=self.brief))
+
+    def _in_time(self, inodes: AbstractSet[int]) -> native.Scan:
+        until = time.monotonic() + PATIENCE_SECONDS
+        begun, search = self._begun, None
+        if begun is not None and begun.inodes == inodes:
+            self._begun, search = None, begun.search
+        else:
+            self.end(PATIENCE_SECONDS)  # two at once would see what both have borrowed
+            try:
+                search = native.begin_search(sorted(inodes), PATIENCE_SECONDS)
             except UnansweredError:
                 leave_alone()
-                self.brief = True
-        return self._find(inodes)
+                raise
+        if search is None:
+            return native.find_owners(sorted(inodes))
+        return search.wait(until - time.monotonic())
 
-    def _find(self, inodes: AbstractSet[int]) -> Found:
-        brief = self.brief
-        scan = native.find_owners(sorted(inodes), brief=brief)
-        known = {one.pid: one for one in (*scan.ancestors, *scan.processes)}
-        scan = without_borrowers(scan)
+
+def _found(scan: native.Scan) -> Found:
+    known = {one.pid: one for one in (*scan.ancestors, *scan.processes)}
+    scan = without_borrowers(scan)
+    if SYSTEM != System.LINUX:  # where they come with the others
         for one in scan.processes:
-            if one.parent and one.parent not in known:  # or it is gone
-                above = native.read_ancestors(one.parent, brief=brief)
-                known |= {parent.pid: parent for parent in above}
-        environments = {}
-        if not brief:
-            environments = {one.pid: read_environment(one) for one in scan.processes}
-        return Found(scan=scan, processes=known, environments=environments)
+            if one.parent and one.parent not in known:
+                known |= {
+                    above.pid: above for above in native.read_ancestors(one.parent)
+                }
+    return Found(scan=scan, processes=known)
 
 
 def _is_room() -> bool:

@@ -175,7 +175,6 @@ class OwnerLookup:
             found.processes,
             uid=uid,
             user=self._users.name_of(uid),
-            environment=found.environments.get(facts.pid, ()),
         )
 
     def _with_owner(

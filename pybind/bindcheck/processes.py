@@ -7,7 +7,7 @@ import os
 import time
 
 from bindcheck import native
-from bindcheck.machine import SYSTEM, decode, read_start
+from bindcheck.machine import SYSTEM, decode
 from bindcheck.model import Ancestor, Process
 from bindcheck.records import replace
 from bindcheck.rules.ownership import INITIAL_USER_NAMESPACE, Asking
@@ -33,18 +33,6 @@ _STATES = {
 }
 
 
-_MOST_ENVIRONMENT = 1 << 20
-
-
-_TELLING_VARIABLES = frozenset(
-    {
-        *(b"LISTEN_PID", b"LISTEN_FDS"),
-        *(b"SUPERVISOR_PROCESS_NAME", b"SUPERVISOR_GROUP_NAME"),
-        b"pm_id",
-    }
-)
-
-
 def describe_process(
     facts: native.ProcessFacts,
     machine: Facts,
@@ -52,7 +40,6 @@ def describe_process(
     *,
     uid: int | None,
     user: str | None,
-    environment: tuple[tuple[str, str], ...],
 ) -> Process:
     """Turn what the system says of a process into a Process, without descriptors.
 
@@ -82,7 +69,7 @@ def describe_process(
         other_pid_namespace=None not in (facts.pid_namespace, machine.pid_namespace)
         and facts.pid_namespace != machine.pid_namespace,
         inner_pid=facts.inner_pid,
-        environment=environment,
+        environment=tuple([_variable(one) for one in facts.environment]),
     )
 
 
@@ -130,29 +117,9 @@ def _ancestor(facts: native.ProcessFacts) -> Ancestor:
     )
 
 
-def read_environment(facts: native.ProcessFacts) -> tuple[tuple[str, str], ...]:
-    """Of a process's variables those that tell who started it; never others."""
-    try:
-        path = f"/proc/{facts.pid}/environ"
-        whole = read_start(path, 16384)  # room for a megabyte takes longer than to read
-        if len(whole) == 16384:
-            whole = read_start(path, _MOST_ENVIRONMENT)
-    except OSError:
-        return ()
-    if not any(name in whole for name in _TELLING_VARIABLES):
-        return ()
-    found = tuple(
-        (decode(name), decode(value))
-        for name, _, value in (pair.partition(b"=") for pair in whole.split(b"\0"))
-        if name in _TELLING_VARIABLES
-    )
-    if not found:
-        return ()
-    again = native.read_process(
-        facts.pid, brief=True
-    )  # the pid may be another's meanwhile
-    same = again is not None and again.start_ticks == facts.start_ticks
-    return found if same else ()
+def _variable(told: bytes) -> tuple[str, str]:
+    name, _, value = told.partition(b"=")
+    return decode(name), decode(value)
 
 
 def asking_process() -> Asking | None:

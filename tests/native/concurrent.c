@@ -156,6 +156,21 @@ static void find_owners(world *of, room *own)
     EXPECT(of, own->processes[0].pid == getpid());
 }
 
+/* Left at once, or its answer read: in both cases it is freed once, by who is last. */
+static void search(world *of, room *own)
+{
+    bc_search *left = bc_begin_search(&of->tcp_inode, 1, 2);
+    bc_search *kept = bc_begin_search(&of->tcp_inode, 1, 2);
+    (void)own;
+    bc_leave_search(left);
+    EXPECT(of, left != NULL && kept != NULL);
+    if (kept != NULL) {
+        EXPECT(of, bc_wait_for_search(kept, 600000) == BC_OK);
+        EXPECT(of, holds(bc_search_owners(kept), of->tcp_inode, of->tcp));
+    }
+    bc_leave_search(kept);
+}
+
 static void read_process(world *of, room *own)
 {
     static const char NAME[] = "concurrent"; /* or valgrind's */
@@ -197,9 +212,8 @@ static void name_things(world *of, room *own)
 }
 
 typedef void (*question)(world *of, room *own);
-static const question QUESTIONS[] = {probe_both,  list_sockets, list_names,
-                                     find_owners, read_process, read_facts,
-                                     name_things};
+static const question QUESTIONS[] = {probe_both, list_sockets, list_names, find_owners,
+                                     search,     read_process, read_facts, name_things};
 
 typedef struct {
     world *of;

@@ -16,6 +16,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from bindcheck import (
+    holder_search,
     machine,
     names,
     native,
@@ -199,7 +200,8 @@ class Simulated:
         monkeypatch.setattr(
             observe, "time", types.SimpleNamespace(time=lambda: NOW), raising=True
         )
-        monkeypatch.setattr(options, "SYSTEM", self.system)
+        for module in (options, holder_search):
+            monkeypatch.setattr(module, "SYSTEM", self.system)
         monkeypatch.setattr(names, "look_at_path", lambda *_: self.path)
         monkeypatch.setattr(names, "ask_socket_file", lambda _: self.path.answer)
         monkeypatch.setattr(names, "_remove", lambda _: True)
@@ -548,6 +550,7 @@ class Simulated:
             command_truncated=False,
             folder=(one.folder or "").encode(),
             cgroup=b"",
+            environment=(),
             executable=None,
         )
 

@@ -11,12 +11,15 @@ from bindcheck.native.rows import (
     holder_rows,
     socket_rows,
 )
+from bindcheck.patience import UnansweredError
 from bindcheck.records import record
 from bindcheck.walks import one_at_a_time
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
+    from _thread import RLock
     from collections.abc import Sequence
+    from typing import Any
 
     from bindcheck.model import Socket
 
@@ -70,30 +73,28 @@ class _OwnerArrays:
             2 * max(owners.text_count, 16384),
         )
 
-    def described(self) -> tuple[ProcessFacts, ...]:
-        """Copy the processes out."""
-        owners = self.owners
-        text = ffi.buffer(self.text, owners.text_count)[:]
-        raw = ffi.buffer(self.processes, owners.process_count * PROCESS_ROW.size)
-        return process_rows(raw, text)
 
-    def scan(self) -> Scan:
-        """Copy the answer out."""
-        owners = self.owners
-        holders = holder_rows(
-            ffi.buffer(self.holders, owners.holder_count * HOLDER_ROW.size)
-        )
-        described = self.described()
-        count = len(described) - owners.ancestor_count
-        return Scan(
-            holders=holders,
-            processes=described[:count],
-            ancestors=described[count:],
-            seen=owners.seen,
-            unreadable=owners.unreadable,
-            available=bool(owners.available),
-            exhausted=bool(owners.exhausted),
-        )
+def _described(owners: Any) -> tuple[ProcessFacts, ...]:
+    """Copy the processes out."""
+    text = ffi.buffer(owners.text, owners.text_count)[:]
+    raw = ffi.buffer(owners.processes, owners.process_count * PROCESS_ROW.size)
+    return process_rows(raw, text)
+
+
+def _scan(owners: Any) -> Scan:
+    """Copy the answer out."""
+    raw = ffi.buffer(owners.holders, owners.holder_count * HOLDER_ROW.size)
+    described = _described(owners)
+    count = len(described) - owners.ancestor_count
+    return Scan(
+        holders=holder_rows(raw),
+        processes=described[:count],
+        ancestors=described[count:],
+        seen=owners.seen,
+        unreadable=owners.unreadable,
+        available=bool(owners.available),
+        exhausted=bool(owners.exhausted),
+    )
 
 
 def find_owners(inodes: Sequence[int], *, brief: bool = False) -> Scan:
@@ -111,7 +112,60 @@ def find_owners(inodes: Sequence[int], *, brief: bool = False) -> Scan:
     with one_at_a_time():
         while lib.bc_find_owners(*asked) == lib.BC_E_TRUNCATED:
             arrays.grow()
-    return arrays.scan()
+    return _scan(arrays.owners)
+
+
+class Search:
+    """find_owners() in a thread of its own, which may be left alone.
+
+    begin_search() makes it; wait() or leave() is to follow, by the thread that began it.
+    """
+
+    def __init__(self, handle: Any, turn: RLock) -> None:
+        self._handle = handle
+        self._turn = turn
+
+    def wait(self, seconds: float) -> Scan:
+        """Wait for the answer, so many seconds at most; it is over then.
+
+        Raises:
+            UnansweredError: the time was over; the thread is left alone.
+            MemoryError: there was none for what was found.
+        """
+        try:
+            milliseconds = max(0, int(seconds * 1000))
+            status = lib.bc_wait_for_search(self._handle, milliseconds)
+            if status == lib.BC_E_TRUNCATED:
+                raise MemoryError
+            if status != lib.BC_OK:
+                raise UnansweredError
+            return _scan(lib.bc_search_owners(self._handle))
+        finally:
+            self.leave()
+
+    def leave(self) -> None:
+        """Do no more with it; what was found is lost."""
+        ffi.release(self._handle)
+        self._turn.release()
+
+
+def begin_search(inodes: Sequence[int], seconds: float) -> Search | None:
+    """Begin find_owners() in a thread of its own, with command lines. Linux.
+
+    None where no thread or memory is to be had.
+
+    Raises:
+        UnansweredError: another thread's walk did not end within so many seconds.
+    """
+    wanted = sorted(set(inodes))
+    turn = one_at_a_time()
+    if not turn.acquire(timeout=seconds):
+        raise UnansweredError
+    handle = lib.bc_begin_search(ffi.new(_Numbers, wanted), len(wanted), MOST_ANCESTORS)
+    if handle == ffi.NULL:
+        turn.release()
+        return None
+    return Search(ffi.gc(handle, lib.bc_leave_search), turn)
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -157,7 +211,7 @@ def read_process(pid: int, *, brief: bool = False) -> ProcessFacts | None:
     while status == lib.BC_E_TRUNCATED:
         arrays.grow()
         status = lib.bc_read_process(pid, arrays.owners)
-    return arrays.described()[0] if status == lib.BC_OK else None
+    return _described(arrays.owners)[0] if status == lib.BC_OK else None
 
 
 def read_own_program() -> ProcessFacts | None:
@@ -170,7 +224,7 @@ def read_own_program() -> ProcessFacts | None:
     while status == lib.BC_E_TRUNCATED:
         arrays.grow()
         status = lib.bc_read_own_program(arrays.owners)
-    return arrays.described()[0] if status == lib.BC_OK else None
+    return _described(arrays.owners)[0] if status == lib.BC_OK else None
 
 
 def read_ancestors(pid: int, *, brief: bool = False) -> tuple[ProcessFacts, ...]:
@@ -183,4 +237,4 @@ def read_ancestors(pid: int, *, brief: bool = False) -> tuple[ProcessFacts, ...]
     asked = (pid, MOST_ANCESTORS, arrays.owners)
     while lib.bc_read_ancestors(*asked) == lib.BC_E_TRUNCATED:
         arrays.grow()
-    return arrays.described()
+    return _described(arrays.owners)

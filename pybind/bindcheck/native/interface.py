@@ -8,7 +8,7 @@ from bindcheck.errors import StaleExtensionError
 
 __all__ = ["ABI", "ffi", "lib"]
 
-ABI = 7
+ABI = 8
 if lib.BC_ABI != ABI:
     raise StaleExtensionError(
         f"{_native.__file__} has interface {lib.BC_ABI}, this bindcheck needs {ABI}: "

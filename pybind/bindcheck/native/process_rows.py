@@ -10,7 +10,7 @@ TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
     from typing import Any
 
-PROCESS_ROW = Struct("=QQQQiiiiIIIIIIIIIIIIBB6x")
+PROCESS_ROW = Struct("=QQQQiiiiIIIIIIIIIIIIIIBB6x")
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,8 @@ class ProcessFacts:
     command_truncated: bool
     folder: bytes
     cgroup: bytes
+    environment: tuple[bytes, ...]
+    """Those variables that tell who started it, as NAME=VALUE."""
     executable: tuple[int, int] | None
 
 
@@ -42,10 +44,12 @@ def process_rows(raw: Any, text: bytes) -> tuple[ProcessFacts, ...]:
         start_ticks, exe_device, exe_inode, pid_namespace,
         pid, parent, session, inner_pid, flags, uid, _threads,
         name, name_length, command, command_length, folder, folder_length,
-        cgroup, cgroup_length, _holders, state, command_truncated,
+        cgroup, cgroup_length, variables, variables_length,
+        _holders, state, command_truncated,
     ) in PROCESS_ROW.iter_unpack(raw):
         # fmt: on
         words = text[command : command + command_length].removesuffix(b"\0")
+        told = text[variables : variables + variables_length]
         one = ProcessFacts(
             pid=pid,
             parent=parent,
@@ -61,6 +65,7 @@ def process_rows(raw: Any, text: bytes) -> tuple[ProcessFacts, ...]:
             command_truncated=bool(command_truncated),
             folder=text[folder : folder + folder_length],
             cgroup=text[cgroup : cgroup + cgroup_length],
+            environment=tuple(told.split(b"\0")[:-1]) if told else (),
             executable=(exe_device, exe_inode) if exe_inode else None,
         )
         made.append(one)
