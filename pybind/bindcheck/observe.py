@@ -313,6 +313,7 @@ class Observer:
 
     def context(self) -> Context:
         """Where and when."""
+        held = self.facts.capabilities
         return Context(
             platform=self.facts.system,
             kernel=kernel_release(),
@@ -321,9 +322,7 @@ class Observer:
             euid=self.facts.euid,
             user=self._user(),
             capabilities=tuple(
-                name
-                for bit, name in enumerate(CAPABILITIES)
-                if self.facts.capabilities >> bit & 1
+                [name for bit, name in enumerate(CAPABILITIES) if held >> bit & 1]
             ),
             network_namespace=self.facts.network_namespace,
             pid_namespace=self.facts.pid_namespace,

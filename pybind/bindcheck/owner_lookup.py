@@ -75,6 +75,8 @@ class OwnerLookup:
         self._units_late = False
         self._is_elsewhere = facts.system in (System.DARWIN, System.WINDOWS)
         self.unmapped_uid = unmapped_uid(facts)
+        self._sees_other_users = sees_other_users()
+        self._foreign_pids = not pids_are_ours()
 
     def with_holders(self, snapshot: Snapshot, wanted: tuple[Socket, ...]) -> Snapshot:
         """Look who has a descriptor of the `wanted` rows."""
@@ -115,7 +117,7 @@ class OwnerLookup:
             snapshot,
             sockets=tuple(rows),
             limits=(*before, *limits),
-            foreign_pids=not pids_are_ours(),
+            foreign_pids=self._foreign_pids,
         )
 
     def _owned(
@@ -145,7 +147,7 @@ class OwnerLookup:
             and scan.unreadable == 0
             and not scan.exhausted
             and self.facts.pid_namespace == INITIAL_PID_NAMESPACE
-            and sees_other_users()
+            and self._sees_other_users
         )
         connected: dict[int, frozenset[int]] = {}
         for row in snapshot.sockets:
@@ -341,7 +343,7 @@ class OwnerLookup:
                 "the kernel's"
             )
             limits.append(Notice(code="kernel-ports-unread", text=text))
-        if self.facts.system == System.LINUX and not sees_other_users():
+        if self.facts.system == System.LINUX and not self._sees_other_users:
             limits.append(
                 Notice(
                     code="processes-invisible",

@@ -65,7 +65,7 @@ def describe_process(
         program=program_of(facts.executable, command, folder),
         flags=facts.flags,
         session=facts.session,
-        ancestors=tuple([_ancestor(one) for one in above if one.pid != 1]),
+        ancestors=_ancestors(above),
         other_pid_namespace=None not in (facts.pid_namespace, machine.pid_namespace)
         and facts.pid_namespace != machine.pid_namespace,
         inner_pid=facts.inner_pid,
@@ -104,17 +104,24 @@ def _above(
     return above
 
 
-def _ancestor(facts: native.ProcessFacts) -> Ancestor:
+def _ancestors(above: Sequence[native.ProcessFacts]) -> tuple[Ancestor, ...]:
     from bindcheck.rules.supervisors import supervised_name, supervisor_name
 
-    command = tuple(decode(one) for one in facts.command[:4])
-    supervisor = supervisor_name(decode(facts.name), command)
-    return Ancestor(
-        pid=facts.pid,
-        session=facts.session,
-        supervisor=supervisor,
-        supervises=supervised_name(supervisor, command),
-    )
+    made = []
+    for one in above:
+        if one.pid == 1:
+            continue
+        command = tuple([decode(word) for word in one.command[:4]])
+        supervisor = supervisor_name(decode(one.name), command)
+        made.append(
+            Ancestor(
+                pid=one.pid,
+                session=one.session,
+                supervisor=supervisor,
+                supervises=supervised_name(supervisor, command),
+            )
+        )
+    return tuple(made)
 
 
 def _variable(told: bytes) -> tuple[str, str]:
