@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from bindcheck import native
 from bindcheck.borrowers import without_borrowers
 from bindcheck.records import replace
 from tests.support import Holder, needs
+from tests.support.churn import running
 from tests.support.searches import answer_with
 
 if TYPE_CHECKING:
@@ -190,6 +192,27 @@ def test_who_borrowed_it_for_a_moment_is_not_named(
     (blocker,) = found.blockers
     assert [one.pid for one in blocker.owner.processes] == [owner.pid]
     assert blocker.socket.reuse_address is not None
+
+
+def test_holder_that_moves_its_descriptor() -> None:
+    """It is what others are compared with, while it is that socket and while it is not."""
+    with ExitStack() as stack:
+        shared = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        inode, number = inode_of(shared), shared.fileno()
+        quiet = {stack.enter_context(forked(bool)) for _ in range(8)}
+        aside, other = os.dup(number), os.open(os.devnull, os.O_RDONLY)
+
+        def move() -> None:
+            for one in (other, aside):
+                os.dup2(one, number)
+                time.sleep(0.0001)
+
+        stack.enter_context(running([move]))
+        for one in (aside, other):
+            os.close(one)
+        shared.close()
+        for _ in range(300):
+            assert quiet <= {one.pid for one in native.find_owners([inode]).holders}
 
 
 def test_who_cannot_be_asked_again_stays(monkeypatch: pytest.MonkeyPatch) -> None:

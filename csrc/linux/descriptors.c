@@ -7,8 +7,8 @@
  * By kcmp(2), once a descriptor of each wanted socket is known: whether another one is
  * the same open file, for a third of what /proc costs. (A socket has one open file,
  * however many descriptors.) A match is looked at through /proc all the same. That
- * nothing matches holds while the known descriptor is that socket, which is asked when
- * all is looked at: where it is not, the walk begins anew without comparing.
+ * nothing matches holds while the known descriptor is that socket, which is asked after
+ * each table: where it is not, the walk begins anew without comparing.
  */
 #include "../internal.h"
 #include "linux.h"
@@ -108,14 +108,14 @@ void bc__remember(bc__scan *scan, const bc__descriptor *descriptor)
 static int can_compare(const bc__scan *scan)
 {
     return scan->known != NULL && scan->inode_count > 0 &&
+           !atomic_load(&scan->known->lost) &&
            atomic_load(&scan->known->count) == scan->inode_count;
 }
 
-int bc__is_known_lost(const bc__scan *scan)
+/* Whether what was compared with is what it was. Not once for all tables: a shell moves
+ * its standard input away and puts it back. */
+static void check_known(const bc__scan *scan)
 {
-    if (!can_compare(scan)) {
-        return 0; /* nothing was compared */
-    }
     for (size_t i = 0; i < scan->inode_count; i++) {
         const bc__descriptor *one = &scan->known->descriptors[i];
         uint64_t inode = 0;
@@ -127,10 +127,9 @@ int bc__is_known_lost(const bc__scan *scan)
                            (int)one->tid, (int)one->fd);
         }
         if (bc__socket_at(scan->proc, path, &inode) != 1 || inode != one->inode) {
-            return 1;
+            atomic_store(&scan->known->lost, 1);
         }
     }
-    return 0;
 }
 
 /* A server mostly makes the socket that it listens on before it opens much else, or
@@ -186,6 +185,20 @@ static int report(table *of, int32_t fd, uint64_t inode)
     return of->scan->found(of->scan, &found);
 }
 
+/* Look at one descriptor through /proc. Returns 0, or -1 when it may not be read. */
+static int look_at(table *of, const char *name)
+{
+    uint64_t inode = 0;
+    int is_socket = bc__socket_at(of->handle, name, &inode);
+    if (is_socket < 0) {
+        return bc__hides_something(of->scan, errno) ? -1 : 0; /* 0: closed meanwhile */
+    }
+    if (is_socket != 0 && bc__is_wanted(of->scan, inode)) {
+        return report(of, (int32_t)strtol(name, NULL, 10), inode);
+    }
+    return 0;
+}
+
 /* 1 when a descriptor is one that is known, 0 when it is another one, else -1 with
  * errno: EBADF where there is none of that number. */
 static int compare(const table *of, int32_t fd)
@@ -201,20 +214,6 @@ static int compare(const table *of, int32_t fd)
     return 0;
 }
 
-/* Look at one descriptor through /proc. Returns 0, or -1 when it may not be read. */
-static int look_at(table *of, const char *name)
-{
-    uint64_t inode = 0;
-    int is_socket = bc__socket_at(of->handle, name, &inode);
-    if (is_socket < 0) {
-        return bc__hides_something(of->scan, errno) ? -1 : 0; /* 0: closed meanwhile */
-    }
-    if (is_socket != 0 && bc__is_wanted(of->scan, inode)) {
-        return report(of, (int32_t)strtol(name, NULL, 10), inode);
-    }
-    return 0;
-}
-
 /* Compare the descriptors from 0 on. The lowest free number is the next to be given, so
  * there are few holes at that end; where there are more, listing is cheaper. Returns
  * the number from which on nothing was looked at, -1 when they may not be read. */
@@ -223,9 +222,6 @@ static int32_t compare_low(table *of)
     size_t there = 0;
     size_t holes = 0;
     int32_t fd = 0;
-    if (!can_compare(of->scan)) {
-        return 0;
-    }
     for (; there < of->size && holes <= 1 + there / 8; fd++) {
         char name[16];
         int same = compare(of, fd);
@@ -245,10 +241,9 @@ static int32_t compare_low(table *of)
 
 /* List the descriptors from a number on, and look at each. The kernel makes an entry of
  * each that is listed: of many that may not be read few are listed. */
-static int look_from(table *of, int32_t first)
+static int look_from(table *of, int32_t first, int compares)
 {
     _Alignas(8) char listing[LISTING_BYTES];
-    const int compares = can_compare(of->scan);
     size_t room = of->size > MANY ? FEW_BYTES : sizeof listing;
     long length;
     /* An entry's place is its number and two (fs/proc/fd.c, proc_readfd_common). */
@@ -283,6 +278,7 @@ int bc__scan_descriptors(bc__scan *scan, int folder, const char *path, int32_t p
 {
     int status = -1;
     int32_t first;
+    int compares;
     table of = {scan, -1, -1, pid, tid, SIZE_MAX};
 
     if (scan->sized) {
@@ -299,10 +295,15 @@ int bc__scan_descriptors(bc__scan *scan, int folder, const char *path, int32_t p
     if (of.handle < 0) {
         return bc__hides_something(scan, errno) ? -1 : BC__GONE;
     }
-    first = compare_low(&of);
+    compares = can_compare(scan);
+    first = compares ? compare_low(&of) : 0;
     if (first >= 0) {
-        status = look_from(&of, first); /* also where the number of all was reached: a
-                                         * hole may have been filled meanwhile */
+        /* also where the number of all was reached: a hole may have been filled
+         * meanwhile */
+        status = look_from(&of, first, compares);
+    }
+    if (compares) {
+        check_known(scan);
     }
     (void)close(of.handle);
     if (of.process >= 0) {

@@ -271,7 +271,7 @@ int bc__walk(bc__scan *scan)
     if (own > 0) {
         learn(scan, own);
         status = scan_all(scan, directory, own);
-        if (status == 0 && bc__is_known_lost(scan)) {
+        if (status == 0 && scan->known != NULL && atomic_load(&scan->known->lost)) {
             scan->known = NULL;
             bc__reset_owners(scan->owners);
             scan->current = 0;
@@ -280,7 +280,7 @@ int bc__walk(bc__scan *scan)
             }
             status = scan_all(scan, directory, own);
         }
-        scan->known = NULL; /* nobody would ask again whether it is lost */
+        scan->known = NULL; /* were it lost now, nobody would begin anew */
         if (status == 0 && (scan->others || unfound(scan))) {
             scan->again = 1;
             scan->current = 0;
@@ -301,6 +301,7 @@ int bc_find_owners(const uint64_t *inodes, size_t inode_count, bc_owners *owners
                      .owners = owners,
                      .results = owners};
     atomic_init(&known.count, 0);
+    atomic_init(&known.lost, 0);
     bc__reset_owners(owners);
     scan.told = calloc(inode_count + 1, sizeof *scan.told); /* of 0 it may be NULL */
     owners->available = scan.told != NULL && bc__walk(&scan) == 0;

@@ -28,6 +28,7 @@ enum { BC__MOST_KNOWN = 2 };
 typedef struct {
     bc__descriptor descriptors[BC__MOST_KNOWN];
     atomic_size_t count;
+    atomic_int lost; /* 1: one is no longer that socket */
 } bc__known;
 
 /* What is known of a wanted socket so far. */
@@ -101,9 +102,6 @@ struct dirent *bc__next_entry(DIR *directory);
 
 /* Remember a descriptor that was found, so that others are compared with it. */
 void bc__remember(bc__scan *scan, const bc__descriptor *descriptor);
-
-/* Whether what was compared with is no longer what it was. */
-int bc__is_known_lost(const bc__scan *scan);
 
 /* Whether a descriptor of /proc/PID/fd is a socket, and which: 1, 0, or -1 with errno.
  * Never stat(2), which asks the file's filesystem: a server of NFS or FUSE that does
