@@ -374,14 +374,33 @@ typedef struct {
 BC_API int bc_find_owners(const uint64_t *inodes, size_t inode_count,
                           bc_owners *owners);
 
+/* Linux: walks over the processes that are made one at a time. A walk borrows
+ * descriptors to read the options of their sockets, and another one would take this
+ * process for a holder. NULL where there is no memory, and on other systems: then
+ * nobody waits. The callers of bc_find_owners and bc_find_bound take turns themselves.
+ */
+typedef struct bc_turn bc_turn;
+BC_API bc_turn *bc_new_turn(void);
+
+/* Take a turn, again by a thread that has it too; wait so many milliseconds at most.
+ * Returns BC_OK, or BC_E_SYSTEM when the time is over. */
+BC_API int bc_take_turn(bc_turn *turn, uint32_t milliseconds);
+
+/* Give it back, by the thread that took it. */
+BC_API void bc_give_turn(bc_turn *turn);
+
+/* The caller does no more with it. A search that was begun with it may go on. */
+BC_API void bc_drop_turn(bc_turn *turn);
+
 /* bc_find_owners() in a thread of its own, because it may wait for ever: for a process
  * that has its memory locked. */
 typedef struct bc_search bc_search;
 
-/* Begin to look for these inodes (ascending order), with so many ancestors as bc_owners
- * has it. NULL where there is no thread or memory to be had, or no process table. */
-BC_API bc_search *bc_begin_search(const uint64_t *inodes, size_t inode_count,
-                                  uint8_t ancestors);
+/* Begin to look for these inodes (ascending order) when it is the thread's turn, with
+ * so many ancestors as bc_owners has it. NULL where there is no thread or memory to be
+ * had, and on other systems than Linux. */
+BC_API bc_search *bc_begin_search(bc_turn *turn, const uint64_t *inodes,
+                                  size_t inode_count, uint8_t ancestors);
 
 /* Wait for the end of a search, so many milliseconds at most. Returns BC_OK,
  * BC_E_SYSTEM when the time is over, or BC_E_TRUNCATED when there was no memory for

@@ -13,6 +13,7 @@
  *                bc_read_ancestors
  *   search.c     bc_begin_search, bc_wait_for_search, bc_search_owners,
  *                bc_leave_search
+ *   turn.c       bc_new_turn, bc_take_turn, bc_give_turn, bc_drop_turn
  *   facts.c      bc_read_facts
  *   confinement.c  bc_read_confinement
  *   addresses.c  bc_list_addresses, bc_interface_index

@@ -22,7 +22,7 @@ import pytest
 
 import bindcheck
 from bindcheck import native
-from bindcheck.walks import one_at_a_time
+from bindcheck.native.turns import one_at_a_time
 from bindcheck.words import OwnerKind, State, Verdict
 from tests.support import Holder, needs
 

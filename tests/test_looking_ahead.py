@@ -7,17 +7,19 @@ import resource
 import signal
 import socket
 import threading
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 import bindcheck
 from bindcheck import holder_search, native
+from bindcheck.holder_search import HolderSearch
+from bindcheck.native.turns import one_at_a_time
 from bindcheck.observe import Observer
+from bindcheck.patience import UnansweredError
 from bindcheck.records import replace
-from bindcheck.walks import one_at_a_time
 from bindcheck.words import Kind, Protocol
-from tests.support import NOBODY, Holder, as_user, needs
+from tests.support import NOBODY, Holder, as_user, in_child, needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,13 +43,13 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 def searches(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
     """The inodes of every search for holders."""
     made: list[set[int]] = []
-    real = native.begin_search
 
-    def seen(inodes: Sequence[int], seconds: float) -> native.Search | None:
-        made.append(set(inodes))
-        return real(inodes, seconds)
+    class Search(native.Search):
+        def __init__(self, inodes: Sequence[int]) -> None:
+            made.append(set(inodes))
+            super().__init__(inodes)
 
-    monkeypatch.setattr(native, "begin_search", seen)
+    monkeypatch.setattr(native, "Search", Search)
     return made
 
 
@@ -93,22 +95,23 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[native.Scan]:
     """What was begun ahead and waited for."""
     given: list[native.Scan] = []
     ahead: list[native.Search] = []
-    begin, wait = native.begin_search, native.Search.wait
 
-    def begun(inodes: Sequence[int], seconds: float) -> native.Search | None:
-        search = begin(inodes, seconds)
-        if search is not None and not seconds:
-            ahead.append(search)
-        return search
+    class Search(native.Search):
+        def wait(self, seconds: float) -> native.Scan:
+            scan = super().wait(seconds)
+            if self in ahead:
+                given.append(scan)
+            return scan
 
-    def waited(search: native.Search, seconds: float) -> native.Scan:
-        scan = wait(search, seconds)
-        if search in ahead:
-            given.append(scan)
-        return scan
+    real = HolderSearch.begin
 
-    monkeypatch.setattr(native, "begin_search", begun)
-    monkeypatch.setattr(native.Search, "wait", waited)
+    def begin(self: HolderSearch, *arguments: Any) -> None:
+        real(self, *arguments)
+        if self._begun is not None:
+            ahead.append(self._begun.search)
+
+    monkeypatch.setattr(native, "Search", Search)
+    monkeypatch.setattr(HolderSearch, "begin", begin)
     return given
 
 
@@ -145,8 +148,7 @@ def test_it_is_waited_for_where_all_else_fails(
 def test_its_failure_is_nobodys_where_nobody_asked(
     holder: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(search: native.Search, _: float) -> NoReturn:
-        search.leave()
+    def fail(*_: object) -> NoReturn:
         raise MemoryError
 
     port = holder.bind(listen=True)
@@ -193,44 +195,55 @@ def test_without_a_thread_nothing_is_begun(make_holder: Callable[..., Holder]) -
 
     def diagnosed() -> tuple[bool, set[int]]:
         resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
-        begun = native.begin_search([holder.inode()], 0)
         look_ahead(port).settle()
         (found,) = bindcheck.diagnose((HOST, port))
-        return begun is None, pids(found, Kind.LISTENER)
+        try:
+            native.Search([holder.inode()])
+        except RuntimeError:
+            return True, pids(found, Kind.LISTENER)
+        return False, set()
 
     assert as_user(NOBODY, diagnosed) == (True, {holder.pid})
 
 
-def test_nothing_is_begun_while_another_thread_walks(
-    holder: Holder, answers: list[native.Scan]
-) -> None:
-    port = holder.bind(listen=True)
-    taken, go_on = threading.Event(), threading.Event()
-
-    def walk() -> None:
-        with one_at_a_time():
-            taken.set()
-            go_on.wait(_SECONDS)
-
-    thread = threading.Thread(target=walk)
-    thread.start()
-    assert taken.wait(_SECONDS)
-    observer = look_ahead(port)
-    go_on.set()
-    thread.join()
-    observer.settle()
-    assert answers == []
+def test_search_waits_for_its_turn(holder: Holder) -> None:
+    """It does not see what another walk of this process has borrowed meanwhile."""
+    holder.bind(listen=True)
+    with one_at_a_time():
+        search = native.Search([holder.inode()])
+        with pytest.raises(UnansweredError):
+            search.wait(0.001)
+        # Who has not come back is waited for no longer.
+        again = native.Search([holder.inode()]).wait(_SECONDS)
+    scan = search.wait(_SECONDS)
+    for found in (again, scan):
+        assert {one.pid for one in found.processes} - {os.getpid()} == {holder.pid}
 
 
-def test_search_that_is_left_frees_itself(holder: Holder) -> None:
+def test_search_that_is_left_ends(holder: Holder) -> None:
+    """Each frees itself, and gives its turn back."""
     holder.bind(listen=True)
     for _ in range(100):
-        search = native.begin_search([holder.inode()], 0)
-        assert search is not None
-        search.leave()
-    # Those that go on may have borrowed it.
-    found = {one.pid for one in native.find_owners([holder.inode()]).processes}
-    assert holder.pid in found <= {holder.pid, os.getpid()}
+        native.Search([holder.inode()])
+    scan = native.Search([holder.inode()]).wait(_SECONDS)
+    assert [one.pid for one in scan.processes] == [holder.pid]
+
+
+def test_search_in_the_child_of_a_fork(holder: Holder) -> None:
+    """It has no thread: nobody waits for it, and another one is made."""
+    holder.bind(listen=True)
+    search = native.Search([holder.inode()])
+
+    def in_the_child() -> tuple[bool, list[int]]:
+        try:
+            search.wait(1e6)
+        except UnansweredError:
+            scan = native.Search([holder.inode()]).wait(_SECONDS)
+            return True, [one.pid for one in scan.processes if one.pid == holder.pid]
+        return False, []
+
+    assert in_child(bool, in_the_child) == (True, [holder.pid])
+    search.wait(_SECONDS)
 
 
 def test_search_finds_what_the_walk_finds(make_holder: Callable[..., Holder]) -> None:
@@ -247,12 +260,8 @@ def test_search_finds_what_the_walk_finds(make_holder: Callable[..., Holder]) ->
             "result = [os.fstat(one.fileno()).st_ino for one in kept['many']]"
         )
     ]
-    search = native.begin_search(inodes[:1] + inodes[200:201], 0)
-    assert search is not None
-    two = search.wait(_SECONDS)
-    search = native.begin_search(inodes, 0)
-    assert search is not None
-    scan, walked = search.wait(_SECONDS), native.find_owners(inodes)
+    two = native.Search(inodes[:1] + inodes[200:201]).wait(_SECONDS)
+    scan, walked = native.Search(inodes).wait(_SECONDS), native.find_owners(inodes)
     assert {one.pid for one in two.processes} == {one.pid for one in holders[:2]}
     assert sorted(one.inode for one in scan.holders) == sorted(inodes)
     assert set(scan.holders) == set(walked.holders)

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -145,6 +146,32 @@ class TestProcesses:
         assert process["command"]
         limits = [one["code"] for one in found["results"][0]["limits"]]
         assert "commands-unread" not in limits
+
+    def test_who_waits_for_it_can_be_interrupted(
+        self, stuck: Stuck, holder: Holder
+    ) -> None:
+        port = holder.bind(listen=True)
+        program = (
+            "import bindcheck, bindcheck.holder_search as search\n"
+            "search.PATIENCE_SECONDS = 1e6\n"
+            "try:\n"
+            f"    bindcheck.diagnose(('127.0.0.1', {port}))\n"
+            "except KeyboardInterrupt:\n"
+            "    print('interrupted')\n"
+        )
+        with locked_memory(stuck, holder, ("127.0.0.1", port)):
+            asking = subprocess.Popen(
+                [sys.executable, "-c", program], stdout=subprocess.PIPE
+            )
+            try:
+                wait_until_in("access_remote_vm", asking.pid)
+                asking.send_signal(signal.SIGINT)
+                out, _ = asking.communicate(timeout=ENDS_WITHIN)
+            finally:
+                stuck.let_go()
+                asking.kill()
+                asking.communicate()
+        assert out == b"interrupted\n"
 
     def test_unit_files_that_do_not_come(
         self,

@@ -33,7 +33,8 @@ ssize_t bc__read_file(int directory, const char *path, void *out, size_t capacit
         return -1;
     }
     /* They are one record each, which comes whole (fs/seq_file.c, single_open; of a
-     * command line fs/proc/base.c, get_mm_cmdline): no second read looks for an end. */
+     * command line and an environment fs/proc/base.c, get_mm_cmdline, environ_read): no
+     * second read looks for an end. */
     do {
         length = read(handle, out, capacity);
         error = errno;

@@ -19,4 +19,9 @@ static inline int bc__big_endian(void)
  * length or -1 with errno set. (facts.c) */
 ssize_t bc__read_file(int directory, const char *path, void *out, size_t capacity);
 
+/* For a search: to keep a turn that its caller may drop, and to wait for it however
+ * long. (turn.c) */
+void bc__share_turn(bc_turn *turn);
+void bc__take_turn(bc_turn *turn);
+
 #endif

@@ -28,6 +28,7 @@ struct bc_search {
     atomic_int has_ended; /* the thread does no more with it, */
     int is_left;          /* nor does who began it */
     int status;
+    bc_turn *turn;
     bc_owners owners;
     size_t inode_count;
     uint64_t inodes[];
@@ -68,6 +69,7 @@ static int grow(bc_owners *owners)
 static void free_search(bc_search *search)
 {
     free_arrays(&search->owners);
+    bc_drop_turn(search->turn);
     (void)pthread_cond_destroy(&search->ended);
     (void)pthread_mutex_destroy(&search->lock);
     free(search);
@@ -79,9 +81,11 @@ static void *work(void *argument)
     int status;
     int is_left;
 
+    bc__take_turn(search->turn);
     do {
         status = bc_find_owners(search->inodes, search->inode_count, &search->owners);
     } while (status == BC_E_TRUNCATED && grow(&search->owners) == 0);
+    bc_give_turn(search->turn);
     (void)pthread_mutex_lock(&search->lock);
     search->status = status;
     atomic_store(&search->has_ended, 1);
@@ -128,7 +132,7 @@ static int init_condition(pthread_cond_t *condition)
     return error;
 }
 
-bc_search *bc_begin_search(const uint64_t *inodes, size_t inode_count,
+bc_search *bc_begin_search(bc_turn *turn, const uint64_t *inodes, size_t inode_count,
                            uint8_t ancestors)
 {
     bc_search *search = NULL;
@@ -150,6 +154,8 @@ bc_search *bc_begin_search(const uint64_t *inodes, size_t inode_count,
     }
     memcpy(search->inodes, inodes, inode_count * sizeof *inodes);
     search->inode_count = inode_count;
+    search->turn = turn;
+    bc__share_turn(turn);
     search->owners.ancestors = ancestors;
     if (make_room(&search->owners, HOLDERS + 2 * inode_count, PROCESSES, TEXT_BYTES) !=
             0 ||

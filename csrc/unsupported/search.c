@@ -4,9 +4,10 @@
  */
 #include "../internal.h"
 
-bc_search *bc_begin_search(const uint64_t *inodes, size_t inode_count,
+bc_search *bc_begin_search(bc_turn *turn, const uint64_t *inodes, size_t inode_count,
                            uint8_t ancestors)
 {
+    (void)turn;
     (void)inodes;
     (void)inode_count;
     (void)ancestors;

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 
 from bindcheck import native
 from bindcheck.borrowers import without_borrowers
 from bindcheck.machine import SYSTEM
 from bindcheck.patience import UnansweredError
 from bindcheck.records import record
-from bindcheck.walks import leave_alone
 from bindcheck.words import System
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
@@ -72,19 +70,18 @@ class HolderSearch:
         if not inodes:
             return
         try:
-            search = native.begin_search(sorted(inodes), 0)
-        except UnansweredError:
-            return  # another thread walks
-        if search is not None:
-            self._begun = _Begun(inodes=inodes, search=search)
+            search = native.Search(sorted(inodes))
+        except RuntimeError:
+            return  # no thread is to be had
+        self._begun = _Begun(inodes=inodes, search=search)
 
-    def end(self, seconds: float = _SHORT_PATIENCE_SECONDS) -> None:
+    def end(self) -> None:
         """Wait for what was begun and not asked for: it may have borrowed a descriptor."""
         begun, self._begun = self._begun, None
         if begun is None:
             return
         try:  # noqa: SIM105 - contextlib costs more than all the rest at every start
-            begun.search.wait(seconds)
+            begun.search.wait(_SHORT_PATIENCE_SECONDS)
         except (UnansweredError, MemoryError):
             pass  # nobody needs the answer
 
@@ -98,20 +95,17 @@ class HolderSearch:
         return _found(native.find_owners(sorted(inodes), brief=self.brief))
 
     def _in_time(self, inodes: AbstractSet[int]) -> native.Scan:
-        until = time.monotonic() + PATIENCE_SECONDS
-        begun, search = self._begun, None
-        if begun is not None and begun.inodes == inodes:
-            self._begun, search = None, begun.search
-        else:
-            self.end(PATIENCE_SECONDS)  # two at once would see what both have borrowed
-            try:
-                search = native.begin_search(sorted(inodes), PATIENCE_SECONDS)
-            except UnansweredError:
-                leave_alone()
-                raise
-        if search is None:
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            # Also for others: two at once would see what both have borrowed.
+            scan = begun.search.wait(PATIENCE_SECONDS)
+            if begun.inodes == inodes:
+                return scan
+        try:
+            search = native.Search(sorted(inodes))
+        except RuntimeError:
             return native.find_owners(sorted(inodes))
-        return search.wait(until - time.monotonic())
+        return search.wait(PATIENCE_SECONDS)
 
 
 def _found(scan: native.Scan) -> Found:

@@ -162,10 +162,14 @@ static void find_owners(world *of, room *own)
 /* Left at once, or its answer read: in both cases it is freed once, by who is last. */
 static void search(world *of, room *own)
 {
-    bc_search *left = bc_begin_search(&of->tcp_inode, 1, 2);
-    bc_search *kept = bc_begin_search(&of->tcp_inode, 1, 2);
+    bc_turn *turn = bc_new_turn();
+    bc_search *left = bc_begin_search(turn, &of->tcp_inode, 1, 2);
+    bc_search *kept = bc_begin_search(turn, &of->tcp_inode, 1, 2);
     (void)own;
     bc_leave_search(left);
+    EXPECT(of, bc_take_turn(turn, 600000) == BC_OK);
+    bc_give_turn(turn);
+    bc_drop_turn(turn);
     EXPECT(of, left != NULL && kept != NULL);
     if (kept != NULL) {
         EXPECT(of, bc_wait_for_search(kept, 600000) == BC_OK);

@@ -27,6 +27,4 @@ def answer_with(
     monkeypatch: pytest.MonkeyPatch, answer: Callable[[Sequence[int]], native.Scan]
 ) -> None:
     """Let a function say who has the sockets with these inodes."""
-    monkeypatch.setattr(
-        native, "begin_search", lambda inodes, _: _Search(inodes, answer)
-    )
+    monkeypatch.setattr(native, "Search", lambda inodes: _Search(inodes, answer))

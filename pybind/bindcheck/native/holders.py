@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from bindcheck.native.interface import ffi, lib
 from bindcheck.native.process_rows import PROCESS_ROW, ProcessFacts, process_rows
 from bindcheck.native.rows import (
@@ -11,19 +13,24 @@ from bindcheck.native.rows import (
     holder_rows,
     socket_rows,
 )
+from bindcheck.native.turns import (
+    PATIENCE_SECONDS,
+    leave_alone,
+    one_at_a_time,
+    turn,
+)
 from bindcheck.patience import UnansweredError
 from bindcheck.records import record
-from bindcheck.walks import one_at_a_time
 
 TYPE_CHECKING = False  # the module typing would cost 5 ms at every start
 if TYPE_CHECKING:
-    from _thread import RLock
     from collections.abc import Sequence
     from typing import Any
 
     from bindcheck.model import Socket
 
 MOST_ANCESTORS = 16
+_SHORT_PATIENCE_SECONDS = 0.3
 # Looking types up by name costs cffi a parse at every call.
 _new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 _Numbers, _Owners = ffi.typeof("uint64_t[]"), ffi.typeof("bc_owners *")
@@ -101,7 +108,8 @@ def find_owners(inodes: Sequence[int], *, brief: bool = False) -> Scan:
     """Find every descriptor of these sockets in every process that may be read.
 
     Linux: the processes above them too.
-    `brief`: without what a process could make us wait for, its command line.
+    `brief`: without what a process could make us wait for, its command line and
+    environment.
     """
     wanted = sorted(set(inodes))
     numbers = ffi.new(_Numbers, wanted)
@@ -109,63 +117,55 @@ def find_owners(inodes: Sequence[int], *, brief: bool = False) -> Scan:
     arrays.owners.brief = brief
     arrays.owners.ancestors = MOST_ANCESTORS
     asked = (numbers, len(wanted), arrays.owners)
-    with one_at_a_time():
+    # Somebody did not answer then: who has the turn may wait for him too.
+    with one_at_a_time(_SHORT_PATIENCE_SECONDS if brief else PATIENCE_SECONDS):
         while lib.bc_find_owners(*asked) == lib.BC_E_TRUNCATED:
             arrays.grow()
     return _scan(arrays.owners)
 
 
 class Search:
-    """find_owners() in a thread of its own, which may be left alone.
+    """find_owners() in a thread of its own, which may be left alone."""
 
-    begin_search() makes it; wait() or leave() is to follow, by the thread that began it.
-    """
-
-    def __init__(self, handle: Any, turn: RLock) -> None:
-        self._handle = handle
-        self._turn = turn
-
-    def wait(self, seconds: float) -> Scan:
-        """Wait for the answer, so many seconds at most; it is over then.
+    def __init__(self, inodes: Sequence[int]) -> None:
+        """Begin it, with command lines.
 
         Raises:
-            UnansweredError: the time was over; the thread is left alone.
+            RuntimeError: no thread or memory is to be had, or it is not Linux.
+        """
+        wanted = sorted(set(inodes))
+        self._pid = os.getpid()
+        self._turn = turn()
+        numbers = ffi.new(_Numbers, wanted)
+        asked = (self._turn, numbers, len(wanted), MOST_ANCESTORS)
+        self._handle = ffi.gc(lib.bc_begin_search(*asked), lib.bc_leave_search)
+        if self._handle == ffi.NULL:
+            raise RuntimeError
+
+    def wait(self, seconds: float) -> Scan:
+        """Wait for the answer, so many seconds at most.
+
+        Raises:
+            UnansweredError: the time was over; the thread is to be left alone.
             MemoryError: there was none for what was found.
         """
-        try:
-            milliseconds = max(0, int(seconds * 1000))
-            status = lib.bc_wait_for_search(self._handle, milliseconds)
-            if status == lib.BC_E_TRUNCATED:
-                raise MemoryError
-            if status != lib.BC_OK:
-                raise UnansweredError
-            return _scan(lib.bc_search_owners(self._handle))
-        finally:
-            self.leave()
+        status = self._wait(max(0, int(seconds * 1000)))
+        if status == lib.BC_E_TRUNCATED:
+            raise MemoryError
+        if status != lib.BC_OK:
+            leave_alone(self._turn)
+            raise UnansweredError
+        return _scan(lib.bc_search_owners(self._handle))
 
-    def leave(self) -> None:
-        """Do no more with it; what was found is lost."""
-        ffi.release(self._handle)
-        self._turn.release()
-
-
-def begin_search(inodes: Sequence[int], seconds: float) -> Search | None:
-    """Begin find_owners() in a thread of its own, with command lines. Linux.
-
-    None where no thread or memory is to be had.
-
-    Raises:
-        UnansweredError: another thread's walk did not end within so many seconds.
-    """
-    wanted = sorted(set(inodes))
-    turn = one_at_a_time()
-    if not turn.acquire(timeout=seconds):
-        raise UnansweredError
-    handle = lib.bc_begin_search(ffi.new(_Numbers, wanted), len(wanted), MOST_ANCESTORS)
-    if handle == ffi.NULL:
-        turn.release()
-        return None
-    return Search(ffi.gc(handle, lib.bc_leave_search), turn)
+    def _wait(self, milliseconds: int) -> int:
+        """Wait bit by bit: between two calls Python handles signals."""
+        status: int = lib.BC_E_SYSTEM
+        if os.getpid() != self._pid:
+            return status  # the child of a fork has no such thread
+        while status == lib.BC_E_SYSTEM and milliseconds >= 0:
+            status = lib.bc_wait_for_search(self._handle, min(milliseconds, 100))
+            milliseconds -= 100
+        return status
 
 
 @record(frozen=True, slots=True, kw_only=True)
