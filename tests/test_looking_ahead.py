@@ -248,25 +248,34 @@ def test_search_in_the_child_of_a_fork(holder: Holder) -> None:
 
 def test_search_finds_what_the_walk_finds(make_holder: Callable[..., Holder]) -> None:
     """Also where it is more than there was room for: each grows in its own way."""
-    holders = [make_holder() for _ in range(3)]
-    for one in holders:
-        one.run(
-            "kept['many'] = [socket.create_server(('127.0.0.1', 0)) for _ in range(200)]"
-        )
-    inodes = [
-        inode
-        for one in holders
-        for inode in one.run(
-            "result = [os.fstat(one.fileno()).st_ino for one in kept['many']]"
-        )
-    ]
-    two = native.Search(inodes[:1] + inodes[200:201]).wait(_SECONDS)
-    scan, walked = native.Search(inodes).wait(_SECONDS), native.find_owners(inodes)
-    assert {one.pid for one in two.processes} == {one.pid for one in holders[:2]}
-    assert sorted(one.inode for one in scan.holders) == sorted(inodes)
-    assert set(scan.holders) == set(walked.holders)
-    assert {one.pid for one in scan.processes} == {one.pid for one in walked.processes}
-    assert {one.pid for one in scan.ancestors} == {one.pid for one in walked.ancestors}
+    ours, heirs = make_holder(), make_holder()
+    ours.run(
+        "kept['all'] = [socket.create_server(('127.0.0.1', 0)) for _ in range(99)]"
+    )
+    inodes = ours.run("result = [os.fstat(one.fileno()).st_ino for one in kept['all']]")
+    heirs.bind(listen=True)
+    children = heirs.run(
+        "import signal\nresult = [os.fork() or signal.pause() for _ in range(99)]"
+    )
+    try:
+        inodes.append(heirs.inode())
+        scan, walked = native.Search(inodes).wait(_SECONDS), native.find_owners(inodes)
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+        heirs.run("[os.waitpid(-1, 0) for _ in range(99)]")
+    assert {one.pid for one in scan.processes} == {ours.pid, heirs.pid, *children}
+    assert len(scan.holders) == 99 + 1 + 99
+    places, expected_places = (
+        sorted((each.inode, each.pid, each.tid, each.fd or 0) for each in one.holders)
+        for one in (scan, walked)
+    )
+    assert places == expected_places
+    told, expected = (
+        sorted((each.pid, each.command) for each in (*one.processes, *one.ancestors))
+        for one in (scan, walked)
+    )
+    assert told == expected
 
 
 def test_fork_while_another_thread_looks(monkeypatch: pytest.MonkeyPatch) -> None:
