@@ -25,8 +25,8 @@ enum { HOLDERS = 64, PROCESSES = 32, TEXT_BYTES = 32768 };
 struct bc_search {
     pthread_mutex_t lock;
     pthread_cond_t ended;
-    atomic_int has_ended; /* the thread does no more with it, */
-    int is_left;          /* nor does who began it */
+    atomic_int users; /* the thread, and who began it */
+    atomic_int has_ended;
     int status;
     bc_turn *turn;
     bc_owners owners;
@@ -75,11 +75,18 @@ static void free_search(bc_search *search)
     free(search);
 }
 
+/* Without the lock: in the child of a fork nobody may give it back. */
+void bc_leave_search(bc_search *search)
+{
+    if (search != NULL && atomic_fetch_sub(&search->users, 1) == 1) {
+        free_search(search);
+    }
+}
+
 static void *work(void *argument)
 {
     bc_search *search = argument;
     int status;
-    int is_left;
 
     bc__take_turn(search->turn);
     do {
@@ -89,12 +96,9 @@ static void *work(void *argument)
     (void)pthread_mutex_lock(&search->lock);
     search->status = status;
     atomic_store(&search->has_ended, 1);
-    is_left = search->is_left;
     (void)pthread_cond_signal(&search->ended);
     (void)pthread_mutex_unlock(&search->lock);
-    if (is_left) {
-        free_search(search);
-    }
+    bc_leave_search(search);
     return NULL;
 }
 
@@ -156,6 +160,7 @@ bc_search *bc_begin_search(bc_turn *turn, const uint64_t *inodes, size_t inode_c
     search->inode_count = inode_count;
     search->turn = turn;
     bc__share_turn(turn);
+    atomic_init(&search->users, 2);
     search->owners.ancestors = ancestors;
     if (make_room(&search->owners, HOLDERS + 2 * inode_count, PROCESSES, TEXT_BYTES) !=
             0 ||
@@ -214,20 +219,4 @@ int bc_wait_for_search(bc_search *search, uint32_t milliseconds)
 const bc_owners *bc_search_owners(const bc_search *search)
 {
     return &search->owners;
-}
-
-void bc_leave_search(bc_search *search)
-{
-    int has_ended;
-
-    if (search == NULL) {
-        return;
-    }
-    (void)pthread_mutex_lock(&search->lock);
-    search->is_left = 1;
-    has_ended = atomic_load(&search->has_ended);
-    (void)pthread_mutex_unlock(&search->lock);
-    if (has_ended) {
-        free_search(search);
-    }
 }
