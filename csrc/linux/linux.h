@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 static inline int bc__big_endian(void)
 {
@@ -23,5 +24,8 @@ ssize_t bc__read_file(int directory, const char *path, void *out, size_t capacit
  * long. (turn.c) */
 void bc__share_turn(bc_turn *turn);
 void bc__take_turn(bc_turn *turn);
+
+/* So much later than now, by a clock. (turn.c) */
+struct timespec bc__after(clockid_t clock, uint32_t milliseconds, uint32_t nanoseconds);
 
 #endif

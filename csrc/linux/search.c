@@ -18,7 +18,7 @@
 
 enum { STACK_BYTES = 256 * 1024, MOST_INODES = 1 << 28 };
 /* Who sleeps is woken 50 microseconds late, a tenth of a walk: see wait_awake(). */
-enum { AWAKE_NANOSECONDS = 200000, SECOND = 1000000000 };
+enum { AWAKE_NANOSECONDS = 200000 };
 /* Most sockets have one holder: a second scan would cost as much as the first. */
 enum { HOLDERS = 64, PROCESSES = 32, TEXT_BYTES = 32768 };
 
@@ -171,22 +171,9 @@ bc_search *bc_begin_search(bc_turn *turn, const uint64_t *inodes, size_t inode_c
     return search;
 }
 
-static struct timespec after(uint32_t milliseconds, long nanoseconds)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    time.tv_sec += (time_t)(milliseconds / 1000);
-    time.tv_nsec += (long)(milliseconds % 1000) * 1000000 + nanoseconds;
-    if (time.tv_nsec >= SECOND) {
-        time.tv_sec++;
-        time.tv_nsec -= SECOND;
-    }
-    return time;
-}
-
 static int is_past(const struct timespec *time)
 {
-    const struct timespec now = after(0, 0);
+    const struct timespec now = bc__after(CLOCK_MONOTONIC, 0, 0);
     return now.tv_sec > time->tv_sec ||
            (now.tv_sec == time->tv_sec && now.tv_nsec >= time->tv_nsec);
 }
@@ -195,7 +182,7 @@ static int is_past(const struct timespec *time)
  * processor gets it. */
 static void wait_awake(bc_search *search)
 {
-    const struct timespec until = after(0, AWAKE_NANOSECONDS);
+    const struct timespec until = bc__after(CLOCK_MONOTONIC, 0, AWAKE_NANOSECONDS);
     while (!atomic_load(&search->has_ended) && !is_past(&until)) {
         (void)sched_yield();
     }
@@ -203,7 +190,7 @@ static void wait_awake(bc_search *search)
 
 int bc_wait_for_search(bc_search *search, uint32_t milliseconds)
 {
-    const struct timespec until = after(milliseconds, 0);
+    const struct timespec until = bc__after(CLOCK_MONOTONIC, milliseconds, 0);
     int status;
 
     wait_awake(search);

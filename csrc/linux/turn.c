@@ -6,18 +6,29 @@
 #include "../internal.h"
 #include "linux.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
-enum { SECOND = 1000000000 };
-
 struct bc_turn {
     pthread_mutex_t lock;
     atomic_int users;
 };
+
+struct timespec bc__after(clockid_t clock, uint32_t milliseconds, uint32_t nanoseconds)
+{
+    enum { SECOND = 1000000000 };
+    struct timespec time;
+    (void)clock_gettime(clock, &time);
+    time.tv_sec += (time_t)(milliseconds / 1000);
+    time.tv_nsec += (long)(milliseconds % 1000) * 1000000 + (long)nanoseconds;
+    while (time.tv_nsec >= SECOND) {
+        time.tv_sec++;
+        time.tv_nsec -= SECOND;
+    }
+    return time;
+}
 
 bc_turn *bc_new_turn(void)
 {
@@ -72,13 +83,7 @@ int bc_take_turn(bc_turn *turn, uint32_t milliseconds)
     if (turn == NULL) {
         return BC_OK;
     }
-    (void)clock_gettime(CLOCK_REALTIME, &until); /* pthread_mutex_timedlock(3) */
-    until.tv_sec += (time_t)(milliseconds / 1000);
-    until.tv_nsec += (long)(milliseconds % 1000) * 1000000;
-    if (until.tv_nsec >= SECOND) {
-        until.tv_sec++;
-        until.tv_nsec -= SECOND;
-    }
+    until = bc__after(CLOCK_REALTIME, milliseconds, 0); /* pthread_mutex_timedlock(3) */
     return pthread_mutex_timedlock(&turn->lock, &until) == 0 ? BC_OK : BC_E_SYSTEM;
 }
 

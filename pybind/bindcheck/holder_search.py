@@ -111,7 +111,7 @@ class HolderSearch:
 def _found(scan: native.Scan) -> Found:
     known = {one.pid: one for one in (*scan.ancestors, *scan.processes)}
     scan = without_borrowers(scan)
-    if SYSTEM != System.LINUX:  # where they come with the others
+    if SYSTEM != System.LINUX:  # there they come with the holders
         for one in scan.processes:
             if one.parent and one.parent not in known:
                 known |= {

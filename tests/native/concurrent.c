@@ -306,9 +306,9 @@ static int gather_crowd(int count)
     return ends[1];
 }
 
-static int entries(const char *path)
+static int open_descriptors(void)
 {
-    DIR *folder = opendir(path);
+    DIR *folder = opendir("/proc/self/fd");
     int count = 0;
     while (folder != NULL && readdir(folder) != NULL) {
         count++;
@@ -355,14 +355,14 @@ int main(int argc, char **argv)
     all.tcp_inode = inode_of(all.tcp);
     all.udp_inode = inode_of(all.udp);
     all.local_inode = inode_of(all.local);
-    before = entries("/proc/self/fd");
+    before = open_descriptors();
     ask_at_once(&all, count);
     /* Searches that were left come to their end. */
     for (time_t ends = time(NULL) + MOST_SECONDS;
-         entries("/proc/self/fd") != before && time(NULL) < ends;) {
+         open_descriptors() != before && time(NULL) < ends;) {
         (void)sched_yield();
     }
-    EXPECT(&all, entries("/proc/self/fd") == before);
+    EXPECT(&all, open_descriptors() == before);
     (void)close(all.tcp);
     (void)close(all.udp);
     (void)close(all.local);
